@@ -1,0 +1,1 @@
+"""Sentinella: an enterprise AI gateway on the LiteLLM proxy."""

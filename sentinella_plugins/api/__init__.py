@@ -1,0 +1,1 @@
+"""Everything over HTTP that is not a model call: gathers the rooms' routes into one application."""

@@ -1,0 +1,98 @@
+"""The composition root: one object builds the rooms from the settings and owns their lifetime."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Self
+
+from sentinella_plugins.accounting.service import AccountingService
+from sentinella_plugins.accounting.stage import AccountingStage
+from sentinella_plugins.auth.service import AuthService
+from sentinella_plugins.auth.stage import AuthStage
+from sentinella_plugins.bootstrap import Keys
+from sentinella_plugins.kernel.access import may_use
+from sentinella_plugins.kernel.call import Call
+from sentinella_plugins.kernel.catalogue import Catalogue
+from sentinella_plugins.kernel.clock import Clock, SystemClock
+from sentinella_plugins.kernel.events import Events
+from sentinella_plugins.kernel.secrets import Secret
+from sentinella_plugins.pipeline import Pipeline
+from sentinella_plugins.router.service import RouterService
+from sentinella_plugins.router.stage import RouterStage
+from sentinella_plugins.settings import Settings
+from sentinella_plugins.storage import open_storage
+from sentinella_plugins.tenancy.service import TenancyService
+from sentinella_plugins.tenancy.stage import TenancyStage
+from sentinella_plugins.tracing.service import TracingService
+from sentinella_plugins.tracing.stage import TracingStage
+
+logger = logging.getLogger(__name__)
+
+
+class Sentinella:
+    """`async with Sentinella(settings, keys, catalogue) as app:`. Building it touches nothing; entering opens it."""
+
+    def __init__(
+        self, settings: Settings, keys: Keys, catalogue: Catalogue, clock: Clock | None = None
+    ) -> None:
+        self.settings = settings
+        self.catalogue = catalogue
+        self.clock = clock or SystemClock()
+        self.events = Events()
+        self.storage = open_storage(settings.storage, settings.data_dir, self.clock)
+        database, counters = self.storage.database, self.storage.counters
+        static = {"admin": Secret(keys.master_key), "member": Secret(keys.api_key)}
+        self.tracing = TracingService(settings.tracing, known=lambda model: catalogue.find(model) is not None)
+        self.auth = AuthService(database, self.clock, settings.auth, static)
+        self.tenancy = TenancyService(database, counters, catalogue, self.events, self.clock, settings.tenancy)
+        self.accounting = AccountingService(
+            database,
+            self.clock,
+            settings.accounting,
+            settings.data_dir / "spool",
+            on_spool=self.tracing.metrics.ledger_spooled,
+        )
+        self.router = RouterService(catalogue, settings.router)
+        self.pipeline = self._pipeline()
+        self.tracing.listen(self.events)
+        self.accounting.listen(self.events)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        await self.storage.open()
+        await self.tenancy.open()
+        loops = (self.tenancy.run, self.accounting.run)
+        self._tasks = [asyncio.create_task(loop(), name=loop.__qualname__) for loop in loops]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.auth.close()
+        await self.accounting.close()
+        await self.storage.close()
+
+    async def allowed(self, call: Call) -> Callable[[str], bool]:
+        """Which models the tenant and the key of a call may use."""
+        tenant = await self.tenancy.tenant(call.principal.tenant)
+        return partial(may_use, call.principal.models, tenant.models)
+
+    def _pipeline(self) -> Pipeline:
+        """The order of a call's journey: here and nowhere else."""
+        tracing, tenancy = TracingStage(self.tracing), TenancyStage(self.tenancy)
+        return Pipeline(
+            gate=(tracing, AuthStage(self.auth)),
+            # A price needs a model, so the router chooses before tenancy reserves.
+            inbound=(RouterStage(self.router, self.allowed), tenancy),
+            outbound=(tenancy, AccountingStage(self.accounting), tracing),
+        )

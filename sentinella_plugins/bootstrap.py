@@ -1,0 +1,61 @@
+"""The first start: keys that nobody has chosen yet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentinella_plugins.kernel.errors import SettingsError
+from sentinella_plugins.kernel.secrets import new_key
+
+FILE = "keys.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """`created` tells that this start made them: they are to be shown once."""
+
+    master_key: str
+    api_key: str
+    created: bool = False
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+
+def ensure_keys(data_dir: Path, env: Mapping[str, str], api_key: str | None) -> Keys:
+    """The environment's keys, else those kept in `keys.json` (mode 600), which the first process to come creates."""
+    master = env.get("LITELLM_MASTER_KEY")
+    if master and api_key:
+        return Keys(master, api_key)
+    kept, created = _kept(data_dir)
+    return Keys(master or kept["master_key"], api_key or kept["api_key"], created)
+
+
+def _kept(data_dir: Path) -> tuple[dict[str, str], bool]:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / FILE
+    created = not path.exists() and _create(path)
+    try:
+        kept = json.loads(path.read_text())
+        return {"master_key": str(kept["master_key"]), "api_key": str(kept["api_key"])}, created
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"`{path}` cannot be read ({error}): mend it or move it away") from None
+
+
+def _create(path: Path) -> bool:
+    """Writes a private draft and links it into place, so that of many processes exactly one wins."""
+    draft = path.with_name(f".{FILE}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"master_key": new_key(), "api_key": new_key()}, file)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True

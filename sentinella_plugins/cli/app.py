@@ -1,0 +1,46 @@
+"""All commands in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sentinella_plugins.cli import keys, talk, tenants
+from sentinella_plugins.cli.options import AsJson
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Sentinella: an AI gateway for companies. Start one with `sentinella serve`.",
+)
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="Default: SENTINELLA_PORT, else 8000.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    config: Annotated[Path | None, typer.Option(help="The proxy's YAML.")] = None,
+) -> None:
+    """Start the gateway."""
+    from sentinella_plugins.cli.serve import serve as run
+
+    run(port, host, workers, config)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check settings and everything the gateway depends on."""
+    from sentinella_plugins.cli.doctor import doctor as run
+
+    run(as_json)
+
+
+app.command()(talk.chat)
+app.command()(talk.models)
+app.command()(talk.usage)
+app.command()(talk.health)
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")

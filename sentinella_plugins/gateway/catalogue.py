@@ -1,0 +1,163 @@
+"""The catalogue as LiteLLM knows it: the Router's deployments with the cost map's prices and sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import litellm
+from litellm.types.utils import Usage as LiteLLMUsage
+from litellm.types.utils import CompletionTokensDetailsWrapper, PromptTokensDetailsWrapper
+
+from sentinella_plugins.gateway.deployments import provider_of
+from sentinella_plugins.kernel.call import Json, Usage
+from sentinella_plugins.kernel.catalogue import ModelCard
+from sentinella_plugins.kernel.money import Nano, nano
+
+logger = logging.getLogger(__name__)
+_PROVIDER_NAMES = {"gemini": "google", "cohere_chat": "cohere", "together_ai": "together"}
+_INLINE_LIMIT = 4_000
+_CAPABILITIES = {
+    "tools": "supports_function_calling",
+    "vision": "supports_vision",
+    "json_schema": "supports_response_schema",
+    "reasoning": "supports_reasoning",
+    "prompt_caching": "supports_prompt_caching",
+    "pdf": "supports_pdf_input",
+    "audio": "supports_audio_input",
+}
+
+
+class LiteLLMCatalogue:
+    """Filled once the Router stands (`fill`); until then it is empty."""
+
+    def __init__(self) -> None:
+        self._cards: dict[str, ModelCard] = {}
+        self._params: dict[str, Mapping[str, Any]] = {}
+        self._names: dict[str | None, str] = {}
+
+    def fill(self, deployments: Sequence[Mapping[str, Any]]) -> None:
+        self._names = {str((model.get("model_info") or {}).get("id")): model["model_name"] for model in deployments}
+        self._params = {model["model_name"]: model["litellm_params"] for model in reversed(deployments)}
+        cards = {model["model_name"]: _card(model) for model in reversed(deployments)}
+        self._cards = dict(reversed(cards.items()))
+        for card in cards.values():  # an answer names what stands in for a retired model: it has a price as well
+            if card.replaced_by:
+                self._params.setdefault(card.replaced_by, self._params[card.name])
+
+    def cards(self) -> Sequence[ModelCard]:
+        return tuple(self._cards.values())
+
+    def find(self, name: str) -> ModelCard | None:
+        return self._cards.get(name)
+
+    def answered_by(self, response: Any, asked: str) -> tuple[str, str]:
+        """Name and provider of the model that answered: of a retired name, the one that stands in for it."""
+        hidden = getattr(response, "_hidden_params", None) or {}
+        card = self._cards.get(self._names.get(hidden.get("model_id"), asked)) or self._cards.get(asked)
+        return (card.replaced_by or card.name, card.provider) if card else (asked, "")
+
+    async def count_text(self, text: str) -> int:
+        if len(text) <= _INLINE_LIMIT:
+            return _count(text, [], None)
+        return await asyncio.to_thread(_count, text, [], None)
+
+    async def count_prompt(self, model: str, body: Json) -> int:
+        text, messages, tools = _countable(body)
+        size = len(text) + sum(len(str(message.get("content") or "")) for message in messages)
+        if size + (len(str(tools)) if tools else 0) <= _INLINE_LIMIT:
+            return _count(text, messages, tools)
+        return await asyncio.to_thread(_count, text, messages, tools)
+
+    def cost(self, model: str, usage: Usage) -> Nano:
+        params = self._params.get(model)
+        if params is None:
+            return Nano(0)
+        try:
+            prompt, completion = litellm.cost_per_token(
+                model=params["model"],
+                usage_object=_litellm_usage(usage),
+                prompt_tokens=usage.prompt,
+                completion_tokens=usage.completion,
+                custom_cost_per_token=_custom_price(params),
+            )
+        except Exception:  # noqa: BLE001  # LiteLLM raises a bare Exception for a model without a price
+            return Nano(0)
+        return nano(prompt + completion)
+
+
+def _card(model: Mapping[str, Any]) -> ModelCard:
+    params, info = model["litellm_params"], model.get("model_info") or {}
+    known = {**_cost_map(params["model"]), **{k: v for k, v in {**params, **info}.items() if v is not None}}
+    provider = provider_of(params["model"])
+    return ModelCard(
+        name=model["model_name"],
+        provider=_PROVIDER_NAMES.get(provider, provider),
+        upstream=params["model"],
+        mode=str(known.get("mode") or "chat"),
+        context_window=known.get("max_input_tokens"),
+        max_output_tokens=known.get("max_output_tokens"),
+        input_usd_per_million=_per_million(known.get("input_cost_per_token")),
+        output_usd_per_million=_per_million(known.get("output_cost_per_token")),
+        capabilities=tuple(name for name, key in _CAPABILITIES.items() if known.get(key)),
+        deprecated=bool(info.get("deprecated", False)),
+        replaced_by=info.get("replaced_by"),
+        demo=bool(info.get("demo", False)),
+    )
+
+
+def _cost_map(upstream: str) -> Mapping[str, Any]:
+    try:
+        return cast("Mapping[str, Any]", litellm.get_model_info(upstream))
+    except Exception:  # noqa: BLE001  # LiteLLM raises a bare Exception for a model it does not know
+        logger.warning("LiteLLM's cost map does not know `%s`: its calls count as free", upstream)
+        return {}
+
+
+def _per_million(price: float | None) -> float | None:
+    return None if price is None else round(price * 1_000_000, 6)
+
+
+def _custom_price(params: Mapping[str, Any]) -> Any:
+    if params.get("input_cost_per_token") is None:
+        return None
+    return {
+        "input_cost_per_token": params["input_cost_per_token"],
+        "output_cost_per_token": params.get("output_cost_per_token") or 0.0,
+    }
+
+
+def _litellm_usage(usage: Usage) -> LiteLLMUsage:
+    return LiteLLMUsage(
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        total_tokens=usage.total,
+        prompt_tokens_details=PromptTokensDetailsWrapper(cached_tokens=usage.cached),
+        completion_tokens_details=CompletionTokensDetailsWrapper(reasoning_tokens=usage.reasoning),
+    )
+
+
+def _countable(body: Json) -> tuple[str, list[dict[str, Any]], list[Any] | None]:
+    """Text, messages and tools of any of the model routes' bodies."""
+    texts = [str(body[name]) for name in ("system", "instructions", "prompt") if body.get(name)]
+    given = body.get("messages")
+    source = body.get("input")
+    if isinstance(source, list):
+        texts += [item if isinstance(item, str) else str(item) for item in source]
+    elif source is not None:
+        texts.append(str(source))
+    messages = [message for message in given if isinstance(message, dict)] if isinstance(given, list) else []
+    tools = body.get("tools")
+    return "\n".join(texts), messages, tools if isinstance(tools, list) else None
+
+
+def _count(text: str, messages: list[dict[str, Any]], tools: list[Any] | None) -> int:
+    total = litellm.token_counter(model="gpt-4o", text=text) if text else 0
+    if messages:
+        try:
+            total += litellm.token_counter(model="gpt-4o", messages=messages, tools=tools)
+        except Exception:  # noqa: BLE001  # content parts that LiteLLM cannot count: four characters are about a token
+            total += sum(len(str(message)) for message in messages) // 4 + len(str(tools or "")) // 4
+    return int(total)

@@ -1,0 +1,192 @@
+"""The ASGI door in front of LiteLLM's application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from sentinella_plugins.gateway import answers
+from sentinella_plugins.gateway.chat_request import decode, parse_chat
+from sentinella_plugins.gateway.metered import ROUTES as METERED
+from sentinella_plugins.gateway.metered import Metered, forbidden_field
+from sentinella_plugins.gateway.wire import (
+    ASGIApp,
+    Receive,
+    Scope,
+    Send,
+    credential,
+    headers_of,
+    read_body,
+    send_json,
+    send_problem,
+    until_gone,
+)
+from sentinella_plugins.kernel.access import AUTO
+from sentinella_plugins.kernel.call import Call, Options
+from sentinella_plugins.kernel.errors import BadRequest, ClientGone, MethodNotAllowed, SentinellaError, Unavailable
+from sentinella_plugins.kernel.ids import new_id
+from sentinella_plugins.kernel.secrets import Secret
+
+if TYPE_CHECKING:
+    from sentinella_plugins.gateway.house import House
+
+logger = logging.getLogger(__name__)
+CHAT = "/v1/chat/completions"
+_CHAT_PATHS = {CHAT, "/chat/completions"}
+_CHAT_OF_MODEL = re.compile(r"^/(?:openai/deployments|engines)/(?P<model>.+)/chat/completions$")
+_OWN = re.compile(
+    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage)(/.*)?|sentinella/(docs|openapi\.json))$"
+)
+Play = Callable[[Call, bool], Awaitable[None]]
+
+
+class Door:
+    """Decides by the path alone who answers: the conductor, Sentinella's own routes, or LiteLLM."""
+
+    def __init__(self, app: ASGIApp, house: House) -> None:
+        self._app = app
+        self._house = house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await self._house.ready()
+            return await self._app(scope, receive, send)
+        await self._house.ready()
+        path = scope["path"]
+        of_model = _CHAT_OF_MODEL.match(path)
+        if path in _CHAT_PATHS or of_model:
+            return await self._chat(scope, receive, send, of_model["model"] if of_model else None)
+        if path in METERED:
+            return await self._metered(scope, receive, send)
+        if _OWN.match(path):
+            if not self._house.is_open:
+                return await send_json(send, 200, self._house.starting(), {})
+            return await self._house.api(_own_scope(scope), receive, _with_id(send))
+        return await self._app(scope, receive, send)
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send, model: str | None) -> None:
+        async def parse(call: Call, data: dict[str, Any]) -> tuple[Call, bool]:
+            if model is not None:
+                data["model"] = model
+            asked = parse_chat(data, self._house.settings.gateway.extra_params)
+            _refuse_unoffered(asked.options)
+            call = call.evolve(model=asked.model, body=asked.body, options=asked.options, stream=asked.stream)
+            return call, asked.wants_usage
+
+        async def play(call: Call, wants_usage: bool) -> None:
+            await self._house.conductor.play(call, send, wants_usage=wants_usage)
+
+        await self._answer(CHAT, scope, receive, send, parse, play)
+
+    async def _metered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def parse(call: Call, data: dict[str, Any]) -> tuple[Call, bool]:
+            field = forbidden_field(data)
+            if field is not None:
+                raise BadRequest(f"`{field}` is not a field of this request.", param=field)
+            model = data.pop("model", None)
+            if not isinstance(model, str | None):
+                raise BadRequest("`model` must be a string.", param="model")
+            return call.evolve(model=model or AUTO, body=data, stream=data.get("stream") is True), False
+
+        metered = Metered(
+            self._app,
+            self._house.meter,
+            self._house.catalogue,
+            self._house.pipeline,
+            self._house.settings.gateway.meter_wait_s,
+        )
+
+        async def play(call: Call, _: bool) -> None:
+            await metered.play(call, scope, receive, send)
+
+        await self._answer(METERED[scope["path"]], scope, receive, send, parse, play, watch=False)
+
+    async def _answer(
+        self,
+        route: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        parse: Callable[[Call, dict[str, Any]], Awaitable[tuple[Call, bool]]],
+        play: Play,
+        *,
+        watch: bool = True,
+    ) -> None:
+        call = Call(
+            id=new_id("req"), route=route, model=AUTO, body={}, received_at=self._house.now(), started=perf_counter()
+        )
+        limits = self._house.settings.gateway
+        try:
+            if not self._house.is_open:
+                raise Unavailable(f"The gateway is not ready: {self._house.problem}.")
+            headers = headers_of(scope, limits.max_header_count)
+            if scope["method"] != "POST":
+                raise MethodNotAllowed("Use POST.")
+            key = credential(headers)
+            call = await self._house.pipeline.admit(
+                call.evolve(credential=Secret(key) if key else None, headers=headers)
+            )
+            raw = await read_body(receive, headers, limit=limits.max_body_bytes, timeout_s=limits.body_timeout_s)
+            call, wants_usage = await parse(call, decode(raw))
+            call, _ = await self._house.pipeline.enter(call)
+            await (_watched(play(call, wants_usage), receive) if watch else play(call, wants_usage))
+        except ClientGone:
+            logger.info("the client of call `%s` went away", call.id)
+        except SentinellaError as error:
+            await _tell(send, error, answers.headers(call))
+        except OSError as error:
+            logger.info("call `%s` could not be answered: %s", call.id, error)
+        except Exception as error:
+            logger.exception("call `%s` failed", call.id)
+            await _tell(send, error, answers.headers(call))
+
+
+async def _watched(work: Any, receive: Receive) -> None:
+    """Runs the work until it ends or the client goes away; then it is cancelled and has settled when this returns."""
+    running, gone = asyncio.ensure_future(work), asyncio.ensure_future(until_gone(receive))
+    try:
+        await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+            raise ClientGone
+        await running
+    finally:
+        gone.cancel()
+        if not running.done():
+            running.cancel()
+
+
+async def _tell(send: Send, error: Exception, headers: Mapping[str, str]) -> None:
+    with suppress(OSError):
+        await send_problem(send, error, headers)
+
+
+def _refuse_unoffered(options: Options) -> None:
+    """What the contract names and this version has no room for is refused, not ignored."""
+    if options.template is not None:
+        raise BadRequest("Templates are not offered by this version of the gateway.", param="template")
+    if options.tool_execution == "gateway":
+        raise BadRequest("Tools are executed by the client in this version.", param="tool_execution")
+
+
+def _own_scope(scope: Scope) -> Scope:
+    return {**scope, "path": "/v1/models", "raw_path": b"/v1/models"} if scope["path"] == "/models" else scope
+
+
+def _with_id(send: Send) -> Send:
+    request_id = new_id("req").encode()
+
+    async def stamped(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id)]}
+        await send(message)
+
+    return stamped

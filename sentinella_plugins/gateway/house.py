@@ -1,0 +1,151 @@
+"""The whole of Sentinella inside one worker of LiteLLM's proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sentinella_plugins.api import application
+from sentinella_plugins.app import Sentinella
+from sentinella_plugins.bootstrap import Keys, ensure_keys
+from sentinella_plugins.gateway import deployments, host
+from sentinella_plugins.gateway.callbacks import Handler
+from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
+from sentinella_plugins.gateway.conductor import Conductor
+from sentinella_plugins.gateway.custom_auth import CustomAuth
+from sentinella_plugins.gateway.demo_process import DemoProcess
+from sentinella_plugins.gateway.engine import Engine
+from sentinella_plugins.gateway.meter import Meter
+from sentinella_plugins.kernel.errors import Unavailable
+from sentinella_plugins.kernel.secrets import mask
+from sentinella_plugins.settings import Settings, find_file, load
+
+logger = logging.getLogger(__name__)
+_RETRY_S = 2.0
+_ROUTER_WAIT_S = 0.02
+
+
+class House:
+    """Built when LiteLLM reads its configuration, opened in the background, ready when `ready()` returns."""
+
+    def __init__(self, settings: Settings, keys: Keys) -> None:
+        self.settings = settings
+        self.meter = Meter()
+        self.handler = Handler(self.meter)
+        self.catalogue = LiteLLMCatalogue()
+        self.app = Sentinella(settings, keys, self.catalogue)
+        self.pipeline = self.app.pipeline
+        self.custom_auth = CustomAuth(self.app.auth)
+        self.api = application.build(self.app)
+        self.conductor = Conductor(
+            Engine(self.handler), self.catalogue, self.pipeline, settings.gateway.call_timeout_s
+        )
+        self.now = self.app.clock.now
+        self._demo = DemoProcess(settings.data_dir, settings.demo.brain)
+        self._opening: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+        self._open = False
+        self.problem = "it is starting"
+
+    def start(self) -> None:
+        """Opens in the background of the running loop: LiteLLM goes on with its own start meanwhile."""
+        self._opening = asyncio.get_running_loop().create_task(self._keep_trying())
+
+    async def ready(self) -> None:
+        """Waits until the opening was tried once; `is_open` tells how it went."""
+        if not self._tried.is_set():
+            await self._tried.wait()
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    def starting(self) -> dict[str, str]:
+        """What `/health` says while it is not open."""
+        return {"status": "degraded", "cache": "disconnected", "version": application.VERSION, "reason": self.problem}
+
+    async def _keep_trying(self) -> None:
+        for step in (self.app.open, self._make_deployments_ready, self._warm_up):
+            while not await self._try(step):
+                await asyncio.sleep(_RETRY_S)
+        self._open = True
+        self._tried.set()
+
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await step()
+        except Exception as error:
+            self.problem = mask(str(error))
+            self._tried.set()
+            logger.exception("Sentinella cannot open yet and tries again in %s s", _RETRY_S)
+            return False
+        return True
+
+    async def _warm_up(self) -> None:
+        await self.catalogue.count_text("The first use loads the tokenizer.")
+
+    async def _make_deployments_ready(self) -> None:
+        while host.llm_router() is None:
+            await asyncio.sleep(_ROUTER_WAIT_S)
+        models = host.configured_models()
+        url = await self._demo_url() if deployments.needs_demo(models) else None
+        router = host.llm_router()
+        if router is None:
+            raise Unavailable
+        router.set_model_list(deployments.prepare(models, os.environ, url))
+        self.catalogue.fill(router.get_model_list() or [])
+
+    async def _demo_url(self) -> str | None:
+        demo = self.settings.demo
+        if not demo.enabled:
+            return None
+        return demo.url or await self._demo.url()
+
+
+def build() -> House:
+    """From the environment and the proxy's YAML. `SettingsError` says what is wrong."""
+    file = host.proxy_config_file()
+    settings = _settings(Path(file) if file else None)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    keys = ensure_keys(settings.data_dir, os.environ, api_key)
+    os.environ.setdefault("LITELLM_MASTER_KEY", keys.master_key)  # LiteLLM refuses to start without one
+    if keys.created:
+        _show_once(keys, settings.data_dir)
+    return House(settings, keys)
+
+
+def _settings(proxy_config: Path | None) -> Settings:
+    content: Any = yaml.safe_load(proxy_config.read_text()) if proxy_config else {}
+    given = (content.get("general_settings") or {}).get("sentinella")
+    if isinstance(given, dict) and "SENTINELLA_CONFIG" not in os.environ:
+        return load(inline=given, env=os.environ)
+    if isinstance(given, str) and "SENTINELLA_CONFIG" not in os.environ and proxy_config:
+        return load(proxy_config.parent / given, env=os.environ)
+    return load(find_file(os.environ, proxy_config), env=os.environ)
+
+
+def _show_once(keys: Keys, data_dir: Path) -> None:
+    print(  # noqa: T201  # the only time that they are shown; a log would keep them
+        f"\nSentinella made its first keys and keeps them in {data_dir / 'keys.json'} (mode 600):\n"
+        f"  admin key   {keys.master_key}\n  tenant key  {keys.api_key}\n",
+        flush=True,
+    )
+
+
+def install() -> House:
+    """Puts the house in front of LiteLLM's application. Once per process."""
+    from sentinella_plugins.gateway.door import Door
+
+    house = build()
+    host.insert_door(Door, house=house)
+    house.start()
+    atexit.register(house.app.storage.database.close_blocking)
+    return house

@@ -1,0 +1,86 @@
+"""LiteLLM's exceptions → what the client is told about its upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import httpx
+from fastapi import HTTPException
+from litellm import exceptions as llm
+from litellm.proxy._types import ProxyException
+from litellm.types.router import RouterRateLimitError
+
+from sentinella_plugins.kernel.call import Attempt
+from sentinella_plugins.kernel.errors import SentinellaError, UpstreamFailed
+from sentinella_plugins.kernel.secrets import mask
+
+_PREFIX = re.compile(r"^(litellm\.)?(\w+Error|\w+Exception)?:?\s*(litellm\.)?(\w+Error|\w*Exception)?\s*[-:]*\s*")
+_LONGEST = 600
+
+# (exception, status, code): the first match counts, so the narrow ones come first.
+_RULES: tuple[tuple[type[BaseException], int, str], ...] = (
+    (llm.ContextWindowExceededError, 400, "context_length_exceeded"),
+    (llm.ContentPolicyViolationError, 400, "content_filter"),
+    (llm.AuthenticationError, 502, "upstream_authentication"),
+    (llm.PermissionDeniedError, 502, "upstream_permission"),
+    (llm.NotFoundError, 502, "upstream_model_not_found"),
+    (llm.Timeout, 504, "upstream_timeout"),
+    (TimeoutError, 504, "upstream_timeout"),
+    (llm.RateLimitError, 503, "upstream_rate_limited"),
+    (RouterRateLimitError, 503, "upstream_cooling_down"),
+    (llm.ServiceUnavailableError, 503, "upstream_unavailable"),
+    (llm.UnprocessableEntityError, 400, "upstream_rejected_request"),
+    (llm.UnsupportedParamsError, 400, "unsupported_parameter"),
+    (llm.BadRequestError, 400, "upstream_rejected_request"),
+    (llm.APIConnectionError, 502, "upstream_connection"),
+    (llm.InternalServerError, 502, "upstream_error"),
+    (httpx.HTTPError, 502, "upstream_connection"),
+)
+
+
+def classify(error: BaseException) -> tuple[int, str]:
+    for kind, status, code in _RULES:
+        if isinstance(error, kind):
+            return status, code
+    return 502, "upstream_error"
+
+
+def translate(error: Exception, attempts: tuple[Attempt, ...]) -> SentinellaError:
+    """What to raise for a failed call. A guardrail's or callback's own refusal keeps its status and words."""
+    if isinstance(error, SentinellaError):
+        return error
+    told = [attempt.public() for attempt in attempts]
+    if isinstance(error, HTTPException | ProxyException):
+        return _refusal(error, told)
+    status, code = classify(error)
+    return UpstreamFailed(
+        describe(error), status=status, code=code, attempts=told, retry_after=_retry_after(error, status)
+    )
+
+
+def describe(error: BaseException) -> str:
+    """One line without secrets, class names and traces."""
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return "The model did not answer in time."
+    text = str(getattr(error, "message", None) or error).split("\nTraceback", 1)[0].strip()
+    text = mask(_PREFIX.sub("", text, count=1)) or "The model's provider failed."
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def _refusal(error: HTTPException | ProxyException, attempts: list[dict[str, object]]) -> SentinellaError:
+    status = int(getattr(error, "status_code", None) or getattr(error, "code", None) or 400)
+    detail = getattr(error, "detail", None) or getattr(error, "message", None)
+    if isinstance(detail, dict):
+        detail = detail.get("error") or detail.get("message") or detail
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail
+    return UpstreamFailed(mask(str(detail)), status=status, code="request_refused", attempts=attempts)
+
+
+def _retry_after(error: BaseException, status: int) -> int | None:
+    response = getattr(error, "response", None)
+    given = getattr(response, "headers", {}).get("retry-after") if response is not None else None
+    if given and re.fullmatch(r"\d{1,5}", given):
+        return int(given)
+    return 1 if status == 503 else None

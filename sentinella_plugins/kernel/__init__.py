@@ -1,0 +1,1 @@
+"""The vocabulary that every other part speaks. Imports nothing of the house."""

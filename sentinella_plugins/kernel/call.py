@@ -1,0 +1,151 @@
+"""What flows through the house: a `Call` on its way in, a `Reply` or an `Outcome` on its way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self, TypeVar, cast
+
+from sentinella_plugins.kernel.errors import SentinellaError
+from sentinella_plugins.kernel.limits import UNLIMITED, Limits
+from sentinella_plugins.kernel.money import Nano
+from sentinella_plugins.kernel.secrets import Secret
+
+Json = Mapping[str, object]
+"""A JSON object as it came over the wire."""
+
+Role = Literal["member", "admin"]
+Status = Literal["success", "error", "cancelled", "refused", "abandoned"]
+"""`refused`: turned away before any model was asked; `abandoned`: its worker died."""
+Note = TypeVar("Note")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Principal:
+    """Who calls. `models` are shell-style patterns; `None` allows every model."""
+
+    tenant: str
+    key_id: str
+    key_name: str = ""
+    role: Role = "member"
+    models: tuple[str, ...] | None = None
+    limits: Limits = UNLIMITED
+
+
+ANONYMOUS = Principal(tenant="", key_id="")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Sentinella's own request fields, taken out of the body: none of them ever reaches a provider."""
+
+    session_id: str | None = None
+    template: Json | None = None
+    tool_execution: Literal["client", "gateway"] = "client"
+    routing: Json = field(default_factory=dict)
+    cache: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """What a call will use at most, as far as can be known before it."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Nano
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request on its way in. Stages never change it; they return a changed copy.
+
+    `body` is what a provider may see, without Sentinella's fields; `model` is what will be asked
+    (`"auto"` until the router has chosen); `notes` are what rooms leave themselves for the way back.
+    """
+
+    id: str
+    route: str
+    model: str
+    body: Json
+    credential: Secret | None = None
+    options: Options = Options()
+    stream: bool = False
+    principal: Principal = ANONYMOUS
+    estimate: Estimate | None = None
+    received_at: float
+    started: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[type, object] = field(default_factory=dict)
+
+    def evolve(self, **changes: object) -> Self:
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def with_note(self, note: object) -> Self:
+        return replace(self, notes={**self.notes, type(note): note})
+
+    def note(self, kind: type[Note]) -> Note | None:
+        return cast("Note | None", self.notes.get(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer given before any model was asked."""
+
+    body: Json
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """Tokens that were used; `cached` and `reasoning` are parts of `prompt` and `completion`."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One request to one deployment."""
+
+    model: str
+    provider: str
+    status: Literal["success", "error", "cancelled"]
+    ms: float
+    error: str | None = None
+    cost: Nano = Nano(0)
+
+    def public(self) -> dict[str, object]:
+        return {
+            "model": self.model,
+            "provider": self.provider,
+            "status": self.status,
+            "ms": round(self.ms, 1),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a call ended. `first_token_ms` and `latency_ms` count from the moment the request arrived."""
+
+    status: Status
+    model: str = ""
+    provider: str = ""
+    usage: Usage = Usage()
+    cost: Nano = Nano(0)
+    latency_ms: float = 0.0
+    first_token_ms: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+    error: SentinellaError | None = None
+    body: Json | None = None
+    cached: bool = False

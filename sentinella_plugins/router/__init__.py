@@ -1,0 +1,1 @@
+"""Chooses the model of a call that leaves the choice to the gateway."""

@@ -1,0 +1,64 @@
+"""Counts and logs every call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from sentinella_plugins.kernel.call import Call, Outcome
+from sentinella_plugins.kernel.events import Events, PartFailed
+from sentinella_plugins.kernel.money import usd
+from sentinella_plugins.tracing.config import TracingConfig
+from sentinella_plugins.tracing.logs import FIELDS, request_id
+from sentinella_plugins.tracing.metrics import Metrics
+
+access = logging.getLogger("sentinella.access")
+
+
+class TracingService:
+    """`known` tells whether a model name is one of the gateway's own (`Catalogue.find(name) is not None`)."""
+
+    def __init__(self, config: TracingConfig, known: Callable[[str], bool] | None = None) -> None:
+        self._config = config
+        self.metrics = Metrics(config.max_label_values, known)
+
+    def listen(self, events: Events) -> None:
+        async def count(event: PartFailed) -> None:
+            self.metrics.part_failed(event.part)
+
+        events.subscribe(PartFailed, count)
+
+    def enter(self, call: Call) -> None:
+        request_id.set(call.id)
+        self.metrics.entered(call)
+
+    def leave(self, call: Call, outcome: Outcome) -> None:
+        self.metrics.left(call, outcome)
+        # Anybody can be refused as a stranger as often as he likes: he may not fill the log.
+        stranger = outcome.status == "refused" and not call.principal.tenant
+        if self._config.log_calls and not stranger and access.isEnabledFor(logging.INFO):
+            access.info("call", extra={FIELDS: self._fields(call, outcome)})
+
+    def _fields(self, call: Call, outcome: Outcome) -> dict[str, object]:
+        fields: dict[str, object] = {
+            "request_id": call.id,
+            "tenant": call.principal.tenant,
+            "key": call.principal.key_id,
+            "route": call.route,
+            "model": outcome.model or call.model,
+            "provider": outcome.provider,
+            "status": outcome.status,
+            "code": outcome.error.code if outcome.error else None,
+            "ms": round(outcome.latency_ms, 1),
+            "first_token_ms": None if outcome.first_token_ms is None else round(outcome.first_token_ms, 1),
+            "prompt_tokens": outcome.usage.prompt,
+            "completion_tokens": outcome.usage.completion,
+            "cost_usd": usd(outcome.cost),
+            "attempts": len(outcome.attempts),
+            "stream": call.stream,
+            "cached": outcome.cached,
+            "session": call.options.session_id,
+        }
+        if self._config.log_content:
+            fields |= {"request": call.body, "answer": outcome.body}
+        return fields
