@@ -59,3 +59,36 @@ def _create(path: Path) -> bool:
     finally:
         draft.unlink()
     return True
+
+
+def announce(keys: Keys, data_dir: Path, env: Mapping[str, str]) -> None:
+    """Prints, from one worker of each start, where the gateway is and how to call it. Keys are shown by the start that
+    made them and by no other."""
+    url = env.get("SENTINELLA_ANNOUNCE")
+    if not (url or keys.created) or not _first(data_dir / f".announced.{env.get('SENTINELLA_SERVE_ID', os.getpid())}"):
+        return
+    url, file = url or "http://127.0.0.1:4000", data_dir / FILE
+    lines = ["", f"Sentinella is ready at {url}"]
+    key = "$SENTINELLA_API_KEY"
+    if keys.created:
+        lines += [f"  admin key   {keys.master_key}", f"  tenant key  {keys.api_key}", f"  (kept in {file}, mode 600)"]
+        key = keys.api_key
+    elif not env.get("SENTINELLA_API_KEY"):
+        lines += [f"  admin key and tenant key: in {file}"]
+        key = f"$(grep -o '\"api_key\": *\"[^\"]*' {file} | cut -d'\"' -f4)"
+    body = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'
+    lines += ["", f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\"]
+    lines += [f'  -H "Authorization: Bearer {key}" \\', f"  -d '{body}'", ""]
+    print("\n".join(lines), flush=True)  # noqa: T201  # a log would keep the keys
+
+
+def _first(claim: Path) -> bool:
+    """Whether this process is the first of its start to come here; claims of earlier starts are cleared."""
+    for old in claim.parent.glob(".announced.*"):
+        if old != claim:
+            old.unlink(missing_ok=True)
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,12 +107,20 @@ def load(file: Path | None = None, *, inline: Mapping[str, Any] | None = None, e
         raise SettingsError("\n".join(_explain(item) for item in error.errors())) from None
 
 
-def find_file(env: Mapping[str, str], proxy_config: Path | None) -> Path | None:
-    """`SENTINELLA_CONFIG`, else `config/sentinella.yaml` beside the proxy's YAML, else none."""
+def load_for_proxy(proxy_config: Path | None, env: Mapping[str, str]) -> Settings:
+    """The settings that belong to a `proxy_config.yaml`.
+
+    `SENTINELLA_CONFIG` names the file; else `general_settings.sentinella` of the proxy's YAML does, or holds the
+    settings themselves; else `config/sentinella.yaml` beside it counts, if it exists.
+    """
+    folder = proxy_config.parent if proxy_config else Path.cwd()
+    given = (_read(proxy_config).get("general_settings") or {}).get("sentinella")
     if env.get("SENTINELLA_CONFIG"):
-        return Path(env["SENTINELLA_CONFIG"])
-    beside = (proxy_config.parent if proxy_config else Path.cwd()) / DEFAULT_FILE
-    return beside if beside.exists() else None
+        return load(Path(env["SENTINELLA_CONFIG"]), env=env)
+    if isinstance(given, dict):
+        return load(inline=given, env=env)
+    file = folder / (given or DEFAULT_FILE)
+    return load(file if given or file.exists() else None, env=env)
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -153,6 +160,3 @@ def _known(path: tuple[str | int, ...]) -> list[str]:
         model = inner
     return list(model.model_fields)
 
-
-def environment() -> Mapping[str, str]:
-    return os.environ

@@ -87,7 +87,8 @@ class Postgres:
         wait_until(self._answers)
 
     def stop(self) -> None:
-        stop(self._process, signal.SIGINT)
+        """Like a crash: an orderly shutdown would first write everything down."""
+        stop(self._process, signal.SIGQUIT)
         self._process = None
 
     def new_database(self) -> str:

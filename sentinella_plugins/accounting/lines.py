@@ -23,7 +23,7 @@ def line_of(call: Call, outcome: Outcome) -> LedgerLine | None:
         tenant=clean(call.principal.tenant, 64),
         key_id=clean(call.principal.key_id, 64),
         route=clean(call.route, 64),
-        requested_model=clean(_requested(call), 256),
+        requested_model=clean(call.requested or call.model, 256),
         model=clean(outcome.model or call.model, 256),
         provider=clean(outcome.provider, 64),
         status=outcome.status,
@@ -70,8 +70,3 @@ def whole(number: int) -> int:
 
 def seconds(number: float) -> float:
     return float(number) if math.isfinite(number) else 0.0
-
-
-def _requested(call: Call) -> str:
-    model = call.body.get("model")
-    return model if isinstance(model, str) and model else call.model

@@ -38,6 +38,18 @@ def doctor(as_json: AsJson = False) -> None:
     run(as_json)
 
 
+@app.command()
+def settings(
+    form: Annotated[str, typer.Option("--format", help="yaml, markdown or schema.", metavar="FORMAT")] = "yaml",
+) -> None:
+    """Every setting with its default and what it does."""
+    from sentinella_plugins.cli.reference import render
+
+    if form not in ("yaml", "markdown", "schema"):
+        raise typer.BadParameter("must be yaml, markdown or schema", param_hint="--format")
+    print(render(form), end="")  # noqa: T201
+
+
 app.command()(talk.chat)
 app.command()(talk.models)
 app.command()(talk.usage)

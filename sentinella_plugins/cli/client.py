@@ -12,6 +12,7 @@ import typer
 
 from sentinella_plugins.cli.keychain import Whose, base_url, find_key
 
+_NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 _TIMEOUT = httpx.Timeout(30.0, read=600.0)
 
 
@@ -23,7 +24,9 @@ class Gateway:
         found = find_key(key, whose)
         headers = {"authorization": f"Bearer {found}"} if found else {}
         try:
-            self._http = httpx.Client(base_url=self._url, headers=headers, timeout=_TIMEOUT)
+            self._http = httpx.Client(
+                base_url=self._url, headers=headers, timeout=_TIMEOUT, limits=_NO_KEEPALIVE
+            )
         except (httpx.InvalidURL, UnicodeEncodeError, ValueError):
             fail(f"`{self._url}` is not a URL, or the key holds characters that no key has.")
 

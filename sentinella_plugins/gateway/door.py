@@ -76,7 +76,7 @@ class Door:
                 data["model"] = model
             asked = parse_chat(data, self._house.settings.gateway.extra_params)
             _refuse_unoffered(asked.options)
-            call = call.evolve(model=asked.model, body=asked.body, options=asked.options, stream=asked.stream)
+            call = call.evolve(requested=asked.model, model=asked.model, body=asked.body, options=asked.options, stream=asked.stream)
             return call, asked.wants_usage
 
         async def play(call: Call, wants_usage: bool) -> None:
@@ -92,7 +92,8 @@ class Door:
             model = data.pop("model", None)
             if not isinstance(model, str | None):
                 raise BadRequest("`model` must be a string.", param="model")
-            return call.evolve(model=model or AUTO, body=data, stream=data.get("stream") is True), False
+            model = model or AUTO
+            return call.evolve(requested=model, model=model, body=data, stream=data.get("stream") is True), False
 
         metered = Metered(
             self._app,

@@ -57,6 +57,17 @@ class Engine:
     def __init__(self, handler: object) -> None:
         self._handler = handler
 
+    @staticmethod
+    async def rehearse(*, stream: bool) -> None:
+        """A call that no provider and no callback sees."""
+        message = {"role": "user", "content": "warm"}
+        answer = await litellm.acompletion(
+            model="openai/gpt-4o-mini", messages=[message], mock_response="up", stream=stream, **{"no-log": True}
+        )
+        if stream:
+            async for _ in answer:
+                pass
+
     async def prepare(self, call: Call) -> Request:
         """Builds the arguments and runs the pre-call hooks of the YAML's callbacks and guardrails; they may raise."""
         request = Request(_arguments(call), user_of(call.principal), host.foreign_callbacks(self._handler))

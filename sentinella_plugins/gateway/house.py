@@ -8,24 +8,22 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from sentinella_plugins.api import application
 from sentinella_plugins.app import Sentinella
-from sentinella_plugins.bootstrap import Keys, ensure_keys
+from sentinella_plugins.bootstrap import Keys, announce, ensure_keys
 from sentinella_plugins.gateway import deployments, host
 from sentinella_plugins.gateway.callbacks import Handler
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
 from sentinella_plugins.gateway.conductor import Conductor
-from sentinella_plugins.gateway.custom_auth import CustomAuth
+from sentinella_plugins.gateway.key_auth import KeyAuth
 from sentinella_plugins.gateway.demo_process import DemoProcess
 from sentinella_plugins.gateway.engine import Engine
 from sentinella_plugins.gateway.meter import Meter
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.secrets import mask
-from sentinella_plugins.settings import Settings, find_file, load
+from sentinella_plugins.settings import Settings, load_for_proxy
+from sentinella_plugins.tracing import logs
 
 logger = logging.getLogger(__name__)
 _RETRY_S = 2.0
@@ -37,12 +35,13 @@ class House:
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self.settings = settings
+        self._keys = keys
         self.meter = Meter()
         self.handler = Handler(self.meter)
         self.catalogue = LiteLLMCatalogue()
         self.app = Sentinella(settings, keys, self.catalogue)
         self.pipeline = self.app.pipeline
-        self.custom_auth = CustomAuth(self.app.auth)
+        self.custom_auth = KeyAuth(self.app.auth)
         self.api = application.build(self.app)
         self.conductor = Conductor(
             Engine(self.handler), self.catalogue, self.pipeline, settings.gateway.call_timeout_s
@@ -77,6 +76,7 @@ class House:
                 await asyncio.sleep(_RETRY_S)
         self._open = True
         self._tried.set()
+        announce(self._keys, self.settings.data_dir, os.environ)
 
     async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
         try:
@@ -89,7 +89,10 @@ class House:
         return True
 
     async def _warm_up(self) -> None:
-        await self.catalogue.count_text("The first use loads the tokenizer.")
+        """The first use of LiteLLM and of the tokenizer loads much: not at the cost of the first client."""
+        for stream in (False, True):
+            await Engine.rehearse(stream=stream)
+        await self.catalogue.count_text("warm")
 
     async def _make_deployments_ready(self) -> None:
         while host.llm_router() is None:
@@ -112,32 +115,15 @@ class House:
 def build() -> House:
     """From the environment and the proxy's YAML. `SettingsError` says what is wrong."""
     file = host.proxy_config_file()
-    settings = _settings(Path(file) if file else None)
+    settings = load_for_proxy(Path(file) if file else None, os.environ)
+    logs.configure(settings.tracing)
+    if not settings.tracing.server_access_log:
+        logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     keys = ensure_keys(settings.data_dir, os.environ, api_key)
     os.environ.setdefault("LITELLM_MASTER_KEY", keys.master_key)  # LiteLLM refuses to start without one
-    if keys.created:
-        _show_once(keys, settings.data_dir)
     return House(settings, keys)
-
-
-def _settings(proxy_config: Path | None) -> Settings:
-    content: Any = yaml.safe_load(proxy_config.read_text()) if proxy_config else {}
-    given = (content.get("general_settings") or {}).get("sentinella")
-    if isinstance(given, dict) and "SENTINELLA_CONFIG" not in os.environ:
-        return load(inline=given, env=os.environ)
-    if isinstance(given, str) and "SENTINELLA_CONFIG" not in os.environ and proxy_config:
-        return load(proxy_config.parent / given, env=os.environ)
-    return load(find_file(os.environ, proxy_config), env=os.environ)
-
-
-def _show_once(keys: Keys, data_dir: Path) -> None:
-    print(  # noqa: T201  # the only time that they are shown; a log would keep them
-        f"\nSentinella made its first keys and keeps them in {data_dir / 'keys.json'} (mode 600):\n"
-        f"  admin key   {keys.master_key}\n  tenant key  {keys.api_key}\n",
-        flush=True,
-    )
 
 
 def install() -> House:

@@ -150,15 +150,23 @@ def _scope(scope: Scope, call: Call) -> Scope:
     kept = [
         (name, value)
         for name, value in scope["headers"]
-        if name not in (b"content-length", b"x-litellm-call-id") and not name.startswith(b"x-litellm-")
+        if name not in (b"content-length", b"content-type") and not name.startswith(b"x-litellm-")
     ]
-    length = str(len(_payload(call))).encode()
-    headers = [*kept, (b"x-litellm-call-id", call.id.encode()), (b"content-length", length)]
+    headers = [
+        *kept,
+        (b"x-litellm-call-id", call.id.encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(_payload(call))).encode()),
+    ]
     return {**scope, "headers": headers, "sentinella.principal": call.principal}
 
 
 def _payload(call: Call) -> bytes:
-    return orjson.dumps({**call.body, "model": call.model})
+    body = {**call.body, "model": call.model}
+    if call.stream and call.route == "/v1/completions" and "stream_options" not in body:
+        # Otherwise a streamed text completion tells no usage; the second field takes it out of the client's stream again.
+        body |= {"stream_options": {"include_usage": True}, "_litellm_strip_stream_usage": True}
+    return orjson.dumps(body)
 
 
 def _replay(call: Call, receive: Receive) -> Receive:

@@ -86,11 +86,6 @@ class Recent(Generic[K, V]):
         self._unknown.pop(key, None)
         self._reads.pop(key, None)
 
-    def clear(self) -> None:
-        self._known.clear()
-        self._unknown.clear()
-        self._reads.clear()
-
     def _read(self, key: K, fresh: float) -> asyncio.Task[V | None]:
         running = self._reads.get(key)
         if running is not None and running[0] > fresh:

@@ -63,12 +63,13 @@ class Estimate:
 class Call:
     """One request on its way in. Stages never change it; they return a changed copy.
 
-    `body` is what a provider may see, without Sentinella's fields; `model` is what will be asked
-    (`"auto"` until the router has chosen); `notes` are what rooms leave themselves for the way back.
+    `body` is what a provider may see, without Sentinella's fields; `requested` is the model that the client named and
+    `model` what will be asked (`"auto"` until the router has chosen); `notes` are what rooms leave themselves for the way back.
     """
 
     id: str
     route: str
+    requested: str = ""
     model: str
     body: Json
     credential: Secret | None = None

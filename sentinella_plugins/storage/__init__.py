@@ -38,7 +38,7 @@ class Storage:
 
 
 def open_storage(config: StorageConfig, data_dir: Path, clock: Clock) -> Storage:
-    """Builds the parts; `await storage.open()` is the first to touch them. `SettingsError` for a wrong URL."""
+    """Builds the parts; `storage.open` is the first to touch them. `SettingsError` for a wrong URL."""
     given = config.database_url and config.database_url.get_secret_value()
     database = Database(
         given or f"sqlite:///{data_dir / 'sentinella.db'}",

@@ -12,8 +12,8 @@ class Claim:
     """`amount` units of one bucket.
 
     `key` names scope, quantity and window start, so a bucket belongs to one window for ever. `limit` is the
-    most the bucket may hold; `None` counts without refusing. 60 s after `expires_at` (Unix seconds) the bucket
-    may be forgotten; `None` is a gauge that lives while it is not zero.
+    most the bucket may hold; `None` counts without refusing. 60 s after `expires_at` (Unix seconds) the
+    bucket may be forgotten; `None` is a gauge that lives while it is not zero.
     """
 
     key: str
@@ -55,14 +55,15 @@ class Counters(Protocol):
     async def healthy(self) -> bool: ...
 
     async def reserve(self, reservation: Reservation) -> Verdict:
-        """All claims or none. A claim fits when used + amount <= limit. `ValueError` for an id in use (unless it is refused anyway) and for names, amounts or repeated keys that not every store could keep.
-        What was reserved by a call that was cancelled or ended in `Unavailable` is released again."""
+        """All claims or none. A claim fits when used + amount <= limit. `ValueError` for an id in use
+        (unless it is refused anyway) and for names, amounts or repeated keys that not every store could keep.
+        What a call reserved that was cancelled or ended in `Unavailable` is released again."""
         ...
 
     async def settle(self, reservation_id: str, actual: Mapping[str, int]) -> bool:
-        """Replaces reserved amounts by actual ones (by bucket key; an absent key keeps its amount) and forgets
-        the reservation. `False`, and no change, when it is unknown, settled or reaped: settling twice counts
-        once. A bucket never falls below 0, and one that was forgotten stays so."""
+        """Replaces reserved amounts by actual ones (by bucket key; an absent key keeps its amount) and
+        forgets the reservation. `False`, and no change, when it is unknown, settled or reaped: settling twice
+        counts once. A bucket never falls below 0, and one that was forgotten stays so."""
         ...
 
     async def release(self, reservation_id: str) -> bool:

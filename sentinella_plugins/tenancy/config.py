@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class TenancyConfig(BaseModel):
@@ -48,7 +48,7 @@ class TenancyConfig(BaseModel):
         default=1_000, ge=1, le=1_000_000, description="Models whose typical length a worker remembers."
     )
     heartbeat_s: float = Field(
-        default=10.0, gt=0, le=20, description="How often a worker says that it is alive, in seconds."
+        default=10.0, gt=0, le=15, description="How often a worker says that it is alive, in seconds."
     )
     lease_s: float = Field(
         default=30.0,
@@ -56,3 +56,9 @@ class TenancyConfig(BaseModel):
         le=45,
         description="How long a silent worker counts as alive, in seconds; then its reservations end.",
     )
+
+    @model_validator(mode="after")
+    def _lease_outlives_a_missed_heartbeat(self) -> Self:
+        if self.lease_s < 2 * self.heartbeat_s:
+            raise ValueError("`lease_s` must be at least twice `heartbeat_s`")
+        return self

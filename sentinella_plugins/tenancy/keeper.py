@@ -33,6 +33,7 @@ class Keeper:
         self._clock = clock
         self._config = config
         self._unsettled: dict[str, Mapping[str, int] | None] = {}
+        self._reap_from = 0.0
 
     async def settle(self, reservation_id: str, actual: Mapping[str, int] | None) -> None:
         """`None` releases. When the store is down it is done once the store is back: this worker lives, so
@@ -51,6 +52,8 @@ class Keeper:
             try:
                 await self.round()
             except Exception:
+                # The store was away for everybody: those who live get time to say so before they are reaped.
+                self._reap_from = self._clock.now() + self._config.lease_s
                 logger.exception(
                     "the heartbeat of the limits failed; the next one is in %s s", self._config.heartbeat_s
                 )
@@ -62,7 +65,7 @@ class Keeper:
         for reservation_id, actual in list(self._unsettled.items()):
             await self._settle(reservation_id, actual)
             del self._unsettled[reservation_id]
-        reaped = _REAP_AT_ONCE
+        reaped = _REAP_AT_ONCE if self._clock.now() >= self._reap_from else 0
         while reaped == _REAP_AT_ONCE:
             reaped = await self._reap()
 

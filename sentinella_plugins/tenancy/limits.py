@@ -80,7 +80,7 @@ def window(period: Period, now: float) -> Window:
 
 
 def needs_estimate(limits: Limits) -> bool:
-    """Whether tokens or money are limited: counting a prompt is the dear part of a reservation."""
+    """Whether tokens or money are limited."""
     return not (limits.tokens_per_minute is limits.cost_per_day_usd is limits.cost_per_month_usd is None)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sentinella_plugins.kernel.access import TENANT_ID, Name, Patterns
+from sentinella_plugins.kernel.errors import Unprocessable
 from sentinella_plugins.kernel.limits import UNLIMITED, Limits
 from sentinella_plugins.storage.protocols import Claim
 
@@ -25,10 +26,6 @@ Metadata = Annotated[Mapping[MetadataKey, MetadataValue], Field(max_length=64)]
 
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def merged(self, patch: BaseModel) -> Self:
-        """A copy with every field that the patch names."""
-        return self.model_copy(update={name: getattr(patch, name) for name in patch.model_fields_set})
 
 
 class Preferences(Part):
@@ -103,23 +100,26 @@ class DeletedTenant(BaseModel):
 
 
 def patched(tenant: Tenant, patch: TenantPatch) -> Tenant:
-    changes: dict[str, Any] = {name: getattr(patch, name) for name in patch.model_fields_set}
+    """`Unprocessable` when the two together are more than a tenant may hold."""
+    changes = _named(patch)
     if "name" in changes:
         changes["name"] = patch.name or tenant.id
-    if "limits" in changes:
-        changes["limits"] = patch.limits and _merged_limits(tenant.limits, patch.limits)
-    if "preferences" in changes:
-        changes["preferences"] = patch.preferences and tenant.preferences.merged(patch.preferences)
-    if "alerts" in changes:
-        changes["alerts"] = patch.alerts and tenant.alerts.merged(patch.alerts)
+    for part in ("limits", "preferences", "alerts"):
+        if changes.get(part) is not None:
+            changes[part] = getattr(tenant, part).model_copy(update=_named(changes[part]))
     if patch.metadata is not None:
         both = {**tenant.metadata, **patch.metadata}
         changes["metadata"] = {key: value for key, value in both.items() if value is not None}
-    return Tenant.model_validate({**dict(tenant), **changes})
+    try:
+        return Tenant.model_validate({**dict(tenant), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        raise Unprocessable(f"`{field}`: {first['msg']}", param=field) from None
 
 
-def _merged_limits(limits: Limits, patch: Limits) -> Limits:
-    return limits.model_copy(update={name: getattr(patch, name) for name in patch.model_fields_set})
+def _named(patch: BaseModel) -> dict[str, Any]:
+    return {name: getattr(patch, name) for name in patch.model_fields_set}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from sentinella_plugins.kernel.access import TENANT_ID, Recent, matches, may_use
-from sentinella_plugins.kernel.call import Call, Estimate, Outcome, Principal, Usage
-from sentinella_plugins.kernel.catalogue import Catalogue, ModelCard
+from sentinella_plugins.kernel.access import TENANT_ID, Recent, may_use
+from sentinella_plugins.kernel.call import Call, Estimate, Outcome, Principal
+from sentinella_plugins.kernel.catalogue import Catalogue
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import (
     Conflict,
@@ -25,16 +25,10 @@ from sentinella_plugins.kernel.standing import Standing
 from sentinella_plugins.storage.database import Database
 from sentinella_plugins.storage.protocols import Claim, Counters, Reservation
 from sentinella_plugins.tenancy.config import TenancyConfig
-from sentinella_plugins.tenancy.estimate import (
-    LARGEST,
-    TypicalLength,
-    choices,
-    completion_tokens,
-    dearest,
-    is_auto,
-)
+from sentinella_plugins.tenancy.estimate import is_auto
+from sentinella_plugins.tenancy.estimator import Estimator
 from sentinella_plugins.tenancy.keeper import Keeper
-from sentinella_plugins.tenancy.limits import Spec, Use, claims, last_to_reset, needs_estimate, standing
+from sentinella_plugins.tenancy.limits import Spec, Use, claims, last_to_reset, standing
 from sentinella_plugins.tenancy.models import DEFAULT, Held, NewTenant, Tenant, TenantPage, TenantPatch
 from sentinella_plugins.tenancy.refusals import OncePerSecond, Refusal, Refusals, exceeded
 from sentinella_plugins.tenancy.store import TenantStore
@@ -62,11 +56,7 @@ class TenancyService:
         self._tenants: Recent[str, Tenant] = Recent(
             self._store.find, clock, ttl_s=config.cache_ttl_s, size=config.cache_size
         )
-        self._typical = TypicalLength(
-            default=config.default_completion_tokens,
-            quantile=config.learned_quantile,
-            models=config.learned_models,
-        )
+        self._estimator = Estimator(catalogue, config)
         self._refusals = Refusals(clock, config.refusal_memo_s)
         self._keeper = Keeper(counters, self._refusals, events, clock, config)
         self._seldom = OncePerSecond(clock)
@@ -127,9 +117,7 @@ class TenancyService:
         """What was used takes the place of what was reserved; a call that used nothing gives all back."""
         held = call.note(Held)
         if outcome.status == "success" and not outcome.cached:
-            each = outcome.usage.completion // choices(call.body)
-            for model in {outcome.model, held.model if held else outcome.model}:
-                self._typical.learn(model, each)
+            self._estimator.learn(call, outcome, asked=held.model if held else outcome.model)
         if held is not None:
             await self._keeper.settle(held.id, _actual(held, outcome))
             self._refusals.forget(*_scopes(call.principal))
@@ -158,9 +146,13 @@ class TenancyService:
         now = self._clock.now()
         if (known := self._refusals.known(scopes, now)) is not None:
             raise await self._refused(call, known, now)
-        estimate = await self._estimate(call, tenant)
+        estimate = await self._estimator.estimate(call, tenant)
         now = self._clock.now()
-        wanted = [pair for scope, limits in scopes.items() for pair in claims(scope, limits, estimate, now)]
+        wanted = [
+            pair
+            for scope, limits in scopes.items()
+            for pair in claims(scope, limits, estimate or _NOTHING, now)
+        ]
         own = tuple(claim for _, claim in wanted)
         if (known := self._refusals.known_for(scopes, own, now)) is not None:
             raise await self._refused(call, known, now)
@@ -172,7 +164,8 @@ class TenancyService:
         if not verdict.granted:
             raise await self._refused(call, self._refusal(uses, verdict.refused, now), now)
         held = Held(reservation.id, call.model, tuple((spec.quantity, claim) for spec, claim in wanted))
-        return call.evolve(estimate=estimate).with_note(held).with_note(standing(uses, now))
+        notes = {**call.notes, Held: held, Standing: standing(uses, now)}
+        return call.evolve(estimate=estimate, notes=notes)
 
     def _refusal(self, uses: Sequence[Use], refused: Sequence[int], now: float) -> Refusal:
         use = last_to_reset((uses[index] for index in refused), now)
@@ -192,30 +185,6 @@ class TenancyService:
                 )
             )
         return error
-
-    async def _estimate(self, call: Call, tenant: Tenant) -> Estimate:
-        if not (needs_estimate(tenant.limits) or needs_estimate(call.principal.limits)):
-            return _NOTHING
-        card = self._card(call, tenant)
-        model = call.model if card is None else card.name
-        prompt = min(await self._catalogue.count_prompt(model, call.body), LARGEST // 2)
-        completion = min(completion_tokens(call.body, card, self._typical.of(call.model)), LARGEST // 2)
-        cost = self._catalogue.cost(model, Usage(prompt=prompt, completion=completion))
-        return Estimate(prompt_tokens=prompt, completion_tokens=completion, cost=Nano(min(cost, LARGEST)))
-
-    def _card(self, call: Call, tenant: Tenant) -> ModelCard | None:
-        if not is_auto(call.model):
-            return self._catalogue.find(call.model)
-        preferences, models = tenant.preferences, call.principal.models
-        return dearest(
-            card
-            for card in self._catalogue.cards()
-            if card.mode == "chat"
-            and may_use(models, tenant.models, card.name)
-            and matches(preferences.providers or None, card.provider)
-            and not matches(preferences.exclude, card.provider)
-            and not matches(preferences.exclude, card.name)
-        )
 
     async def _report(self, call: Call, error: Unavailable) -> None:
         if self._seldom.due("failure"):

@@ -16,7 +16,7 @@ class TracingConfig(BaseModel):
         default=500,
         ge=1,
         le=100_000,
-        description="Most values of one metric label (tenant, model, ...) per worker; the others are `other`.",
+        description="Most values of one metric label (tenant, model, ...) per worker; the rest is `other`.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severity that Sentinella's own loggers write."
@@ -25,6 +25,9 @@ class TracingConfig(BaseModel):
         default="json", description="`json`: one object per line; `text`: for a human at a terminal."
     )
     log_calls: bool = Field(default=True, description="Write one line per call.")
+    server_access_log: bool = Field(
+        default=False, description="Let the HTTP server write a line of its own per request, too."
+    )
     log_content: bool = Field(
         default=False, description="Write prompts and answers into that line. They may hold personal data."
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +26,7 @@ from sentinella_plugins.storage.database import Database
 
 DAY = 86_400
 NOW = 1_700_000_000.0
-EVER = {"since": 0.0, "until": 4e9}
+EVER = CallQuery(since=0.0, until=4e9)
 ACME = Principal(tenant="acme", key_id="key_1")
 
 
@@ -49,7 +50,8 @@ def call(**changes: object) -> Call:
         id="req_1",
         route="/v1/chat/completions",
         model="gpt-4o-mini",
-        body={"model": "auto", "messages": []},
+        requested="auto",
+        body={"messages": []},
         principal=ACME,
         received_at=NOW,
         started=0.0,
@@ -84,7 +86,9 @@ def test_a_line_tells_the_whole_story() -> None:
         cost=Nano(123),
         latency_ms=12.5,
         first_token_ms=3.5,
-        attempts=(Attempt(model="claude-3-haiku", provider="anthropic", status="error", ms=12.0, error="boom"),),
+        attempts=(
+            Attempt(model="claude-3-haiku", provider="anthropic", status="error", ms=12.0, error="boom"),
+        ),
         error=UpstreamFailed(),
     )
     made = line_of(call(stream=True, options=Options(session_id="s1")), outcome)
@@ -126,7 +130,7 @@ def test_nobody_pays_for_a_refusal() -> None:
 def test_every_outcome_fits_the_ledger(text: str, tokens: int, ms: float) -> None:
     wild = "\ud800\0" + text
     made = line_of(
-        call(id="req", model=wild, body={"model": wild}, options=Options(session_id=wild)),
+        call(id="req", model=wild, requested=wild, body={}, options=Options(session_id=wild)),
         Outcome(status="success", model=wild, usage=Usage(prompt=tokens), cost=Nano(tokens), latency_ms=ms),
     )
     assert made is not None
@@ -135,7 +139,7 @@ def test_every_outcome_fits_the_ledger(text: str, tokens: int, ms: float) -> Non
         with TemporaryDirectory() as folder:
             async with ledger(Path(folder)) as service:
                 await service.record(made)
-                kept, _ = await service.calls(CallQuery(**EVER))
+                kept, _ = await service.calls(EVER)
                 assert kept == [made]
 
     asyncio.run(scenario())
@@ -191,7 +195,9 @@ def test_usage_is_the_sum_of_the_lines(
                 await asyncio.gather(*map(service.record, lines))
                 query = UsageQuery(since=since, until=until, tenant=tenant, group_by=tuple(group_by))  # type: ignore[arg-type]
                 report = await service.usage(query)
-        got = {tuple(row.group[name] for name in group_by): row.sums for row in report.rows if row.sums.requests}
+        got = {
+            tuple(row.group[name] for name in group_by): row.sums for row in report.rows if row.sums.requests
+        }
         assert got == {group: sums(own) for group, own in expected.items()}
         assert report.total == sums(asked)
 
@@ -216,7 +222,7 @@ def test_the_same_call_twice_is_one_line(tmp_path: Path) -> None:
         async with ledger(tmp_path) as service:
             await asyncio.gather(service.record(line(1)), service.record(line(1)))
             await service.record(line(1, cost=Nano(999)))
-            kept, _ = await service.calls(CallQuery(**EVER))
+            kept, _ = await service.calls(EVER)
             assert kept == [line(1)]
 
     asyncio.run(scenario())
@@ -238,11 +244,11 @@ def test_an_abandoned_call_costs_nothing_until_the_truth_arrives(tmp_path: Path)
                     started_at=NOW + 1,
                 )
             )
-            [kept], _ = await service.calls(CallQuery(**EVER))
+            [kept], _ = await service.calls(EVER)
             assert (kept.status, kept.cost, kept.at) == ("abandoned", 0, NOW + 1)
             await service.record(line(1))
             await service.record(line(1, status="abandoned", cost=Nano(0)))
-            assert await service.calls(CallQuery(**EVER)) == ([line(1)], False)
+            assert await service.calls(EVER) == ([line(1)], False)
 
     asyncio.run(scenario())
 
@@ -250,18 +256,21 @@ def test_an_abandoned_call_costs_nothing_until_the_truth_arrives(tmp_path: Path)
 def test_calls_are_listed_newest_first_and_paged(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with ledger(tmp_path) as service:
-            lines = [line(number, at=NOW + number // 3, status="error" if number == 4 else "success") for number in range(10)]
+            lines = [
+                line(number, at=NOW + number // 3, status="error" if number == 4 else "success")
+                for number in range(10)
+            ]
             await asyncio.gather(*map(service.record, lines))
             await service.record(line(99, tenant="umbrella"))
             seen: list[LedgerLine] = []
             more, after = True, None
             while more:
-                page, more = await service.calls(CallQuery(**EVER, tenant="acme", limit=4, after=after))
+                page, more = await service.calls(replace(EVER, tenant="acme", limit=4, after=after))
                 seen += page
                 after = page[-1].request_id
             assert seen == lines[::-1]
-            assert (await service.calls(CallQuery(**EVER, status="error")))[0] == [lines[4]]
-            assert (await service.calls(CallQuery(**EVER, model="claude")))[0] == []
+            assert (await service.calls(replace(EVER, status="error")))[0] == [lines[4]]
+            assert (await service.calls(replace(EVER, model="claude")))[0] == []
 
     asyncio.run(scenario())
 
@@ -272,7 +281,7 @@ def test_old_lines_go_in_batches(tmp_path: Path) -> None:
         async with ledger(tmp_path, AccountingConfig(keep_days=10, trim_batch=2), clock) as service:
             await asyncio.gather(*(service.record(line(number, at=NOW - 3 + number)) for number in range(6)))
             assert await service.trim() == 3
-            kept, _ = await service.calls(CallQuery(**EVER))
+            kept, _ = await service.calls(EVER)
             assert [made.at for made in kept] == [NOW + 2, NOW + 1, NOW]
         async with ledger(tmp_path, AccountingConfig(keep_days=None), clock) as service:
             assert await service.trim() == 0
@@ -286,7 +295,7 @@ def test_the_stage_keeps_the_books(tmp_path: Path) -> None:
             stage = AccountingStage(service)
             await stage.leave(call(), Outcome(status="success", model="gpt-4o-mini", cost=Nano(5)))
             await stage.leave(call(id="req_2"), Outcome(status="refused"))
-            kept, _ = await service.calls(CallQuery(**EVER))
+            kept, _ = await service.calls(EVER)
             assert [made.request_id for made in kept] == ["req_1"]
 
     asyncio.run(scenario())

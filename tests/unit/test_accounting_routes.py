@@ -56,7 +56,14 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         running.portal.call(database.close)
 
 
-def line(number: int, *, tenant: str = "acme", model: str = "gpt-4o", at: float = NOON - 60, status: str = "success") -> LedgerLine:
+def line(
+    number: int,
+    *,
+    tenant: str = "acme",
+    model: str = "gpt-4o",
+    at: float = NOON - 60,
+    status: str = "success",
+) -> LedgerLine:
     return LedgerLine(
         request_id=f"req_{number}",
         at=at + number / 1000,
@@ -150,7 +157,10 @@ def test_a_bad_parameter_is_named(client: TestClient, query: str, param: str) ->
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
 
-@pytest.mark.parametrize(("query", "param"), [("limit=0", "limit"), ("limit=x", "limit"), ("status=fine", "status"), ("model=a%00", "model")])
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [("limit=0", "limit"), ("limit=x", "limit"), ("status=fine", "status"), ("model=a%00", "model")],
+)
 def test_a_bad_parameter_of_calls_is_named(client: TestClient, query: str, param: str) -> None:
     response = client.get(f"/v1/usage/calls?{query}")
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
@@ -180,7 +190,9 @@ def test_calls_are_paged(client: TestClient) -> None:
     assert ([row["id"] for row in first["data"]], first["has_more"]) == (["req_3", "req_2", "req_1"], True)
     second = get(client, "/v1/usage/calls?limit=3&after=req_1")
     assert ([row["id"] for row in second["data"]], second["has_more"]) == (["req_4"], False)
-    assert [row["id"] for row in get(client, "/v1/usage/calls?status=error&model=gpt-4o")["data"]] == ["req_2"]
+    assert [row["id"] for row in get(client, "/v1/usage/calls?status=error&model=gpt-4o")["data"]] == [
+        "req_2"
+    ]
 
 
 def test_a_period_ends_after_now_and_takes_thirty_days() -> None:

@@ -6,19 +6,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
-from click.testing import Result
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sentinella_plugins.cli.app import app
 
@@ -47,13 +46,15 @@ class Gateway:
     async def answer(self, request: Request) -> Response:
         raw = await request.body()
         body = json.loads(raw) if raw else None
-        self.asked.append((request.method, request.scope["raw_path"].decode(), dict(request.query_params), body))
+        self.asked.append(
+            (request.method, request.scope["raw_path"].decode(), dict(request.query_params), body)
+        )
         self.keys.append(request.headers.get("authorization", ""))
         if request.url.path == "/health":
             return JSONResponse({"status": self.status, "cache": "connected", "version": "0.1.0"})
         if not self.keys[-1].startswith("Bearer "):
             return error(401, "No valid API key was given.")
-        handler = getattr(self, request.scope["endpoint_name"])
+        handler: Callable[[Request, Any], Response] = getattr(self, request.scope["endpoint_name"])
         return handler(request, body)
 
     def tenant_list(self, request: Request, body: Any) -> Response:
@@ -61,7 +62,13 @@ class Gateway:
             if body["id"] in self.tenants:
                 return error(409, f"There is a tenant `{body['id']}`\nalready.")
             limits = {**dict.fromkeys(LIMITS), **body.get("limits", {})}
-            tenant = {"object": "tenant", "models": None, "created_at": 1_700_000_000, **body, "limits": limits}
+            tenant = {
+                "object": "tenant",
+                "models": None,
+                "created_at": 1_700_000_000,
+                **body,
+                "limits": limits,
+            }
             self.tenants[body["id"]] = tenant
             return JSONResponse(tenant, 201)
         names = sorted(self.tenants)
@@ -81,23 +88,35 @@ class Gateway:
         return JSONResponse(found)
 
     def key_list(self, request: Request, body: Any) -> Response:
-        shown = {"object": "tenant.key", "id": "key_1", "name": "ci", "role": "member", "hint": "sk-sen-...once"}
+        shown = {
+            "object": "tenant.key",
+            "id": "key_1",
+            "name": "ci",
+            "role": "member",
+            "hint": "sk-sen-...once",
+        }
         if request.method == "POST":
             return JSONResponse({**shown, "key": KEY, "expires_at": (body or {}).get("expires_at")}, 201)
         return JSONResponse({"object": "list", "data": [shown], "has_more": False})
 
     def key(self, request: Request, body: Any) -> Response:
-        return JSONResponse({"id": request.path_params["key"], "object": "tenant.key.deleted", "deleted": True})
+        return JSONResponse(
+            {"id": request.path_params["key"], "object": "tenant.key.deleted", "deleted": True}
+        )
 
     def usage(self, request: Request, body: Any) -> Response:
         if request.query_params.get("format") == "csv":
             return PlainTextResponse("day,requests\r\n2026-11-22,3\r\n", media_type="text/csv")
         sums = {"requests": 3, "errors": 1, "prompt_tokens": 5, "completion_tokens": 6, "cached_tokens": 0}
         row = {"object": "usage", "day": "2026-11-22", "model": "gpt-4o", **sums, "cost_usd": "0.0123"}
-        return JSONResponse({"object": "list", "data": [row], "total": {**sums, "cost_usd": "0.0123"}, "has_more": False})
+        return JSONResponse(
+            {"object": "list", "data": [row], "total": {**sums, "cost_usd": "0.0123"}, "has_more": False}
+        )
 
     def models(self, request: Request, body: Any) -> Response:
-        return JSONResponse({"object": "list", "data": [{"id": "[gpt]-4o", "owned_by": "openai"}], "has_more": False})
+        return JSONResponse(
+            {"object": "list", "data": [{"id": "[gpt]-4o", "owned_by": "openai"}], "has_more": False}
+        )
 
     def chat(self, request: Request, body: Any) -> Response:
         if body["messages"][0]["content"] == "fail":
@@ -109,7 +128,9 @@ class Gateway:
         if body["messages"][0]["content"] == "break":
             chunks.append({"error": {"message": "The stream broke."}})
         lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
-        return StreamingResponse(iter([": hi\n\n", *lines, "data: [DONE]\n\n"]), media_type="text/event-stream")
+        return StreamingResponse(
+            iter([": hi\n\n", *lines, "data: [DONE]\n\n"]), media_type="text/event-stream"
+        )
 
 
 def error(status: int, message: str) -> Response:
@@ -140,7 +161,9 @@ def running() -> Iterator[Gateway]:
 
         return Route(path, endpoint, methods=["GET", "POST", "PATCH", "DELETE"])
 
-    config = uvicorn.Config(Starlette(routes=[route(*pair) for pair in ROUTES.items()]), port=0, log_level="error")
+    config = uvicorn.Config(
+        Starlette(routes=[route(*pair) for pair in ROUTES.items()]), port=0, log_level="error"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -161,9 +184,15 @@ def gateway(running: Gateway) -> Gateway:
     return running
 
 
-def run(gateway: Gateway, *arguments: str, env: dict[str, str] | None = None, say: str | None = None) -> Result:
+def run(
+    gateway: Gateway, *arguments: str, env: dict[str, str] | None = None, say: str | None = None
+) -> Result:
     clean = {name: "" for name in os.environ if name.startswith(("SENTINELLA_", "LITELLM_MASTER"))}
-    given = {"SENTINELLA_URL": gateway.url, "LITELLM_MASTER_KEY": "sk-boss", "SENTINELLA_DATA_DIR": "/nowhere"}
+    given = {
+        "SENTINELLA_URL": gateway.url,
+        "LITELLM_MASTER_KEY": "sk-boss",
+        "SENTINELLA_DATA_DIR": "/nowhere",
+    }
     return CliRunner().invoke(app, arguments, env={**clean, **given, **(env or {})}, input=say)
 
 
@@ -181,7 +210,12 @@ def test_a_tenant_from_birth_to_death(gateway: Gateway) -> None:
     assert "unlimited" in made.stdout
     changed = run(gateway, "tenants", "update", "acme", "--requests-per-hour", "9", "--all-models")
     assert changed.exit_code == 0
-    assert gateway.asked[-1] == ("PATCH", "/v1/tenants/acme", {}, {"limits": {"requests_per_hour": 9}, "models": None})
+    assert gateway.asked[-1] == (
+        "PATCH",
+        "/v1/tenants/acme",
+        {},
+        {"limits": {"requests_per_hour": 9}, "models": None},
+    )
     shown = run(gateway, "tenants", "show", "acme", "--json")
     assert json.loads(shown.stdout)["limits"]["requests_per_hour"] == 9
     assert run(gateway, "tenants", "delete", "acme", say="n\n").exit_code == 1
@@ -191,16 +225,23 @@ def test_a_tenant_from_birth_to_death(gateway: Gateway) -> None:
 
 
 def test_lists_are_whole(gateway: Gateway) -> None:
-    gateway.tenants = {f"t{number}": {"id": f"t{number}", "name": "[bold]x", "limits": {}} for number in range(5)}
+    gateway.tenants = {
+        f"t{number}": {"id": f"t{number}", "name": "[bold]x", "limits": {}} for number in range(5)
+    }
     listed = run(gateway, "tenants", "list")
     assert [row.split()[0] for row in listed.stdout.splitlines()] == ["id", "t0", "t1", "t2", "t3", "t4"]
     assert "[bold]x" in listed.stdout
     whole = json.loads(run(gateway, "tenants", "list", "--json").stdout)
-    assert ([row["id"] for row in whole["data"]], whole["has_more"]) == (["t0", "t1", "t2", "t3", "t4"], False)
+    assert ([row["id"] for row in whole["data"]], whole["has_more"]) == (
+        ["t0", "t1", "t2", "t3", "t4"],
+        False,
+    )
 
 
 def test_a_key_is_shown_once(gateway: Gateway) -> None:
-    made = run(gateway, "keys", "create", "acme", "--name", "ci", "--expires-in", "90d", "--tokens-per-minute", "7")
+    made = run(
+        gateway, "keys", "create", "acme", "--name", "ci", "--expires-in", "90d", "--tokens-per-minute", "7"
+    )
     assert made.stdout.count(KEY) == 1
     assert made.stdout.splitlines()[-1] == KEY
     body = gateway.asked[-1][3]
@@ -224,7 +265,18 @@ def test_names_cannot_leave_their_segment(gateway: Gateway) -> None:
 
 
 def test_usage(gateway: Gateway) -> None:
-    shown = run(gateway, "usage", "--tenant", "acme", "--by", "day,model", "--since", "2026-11-01", "--until", "2026-11-30")
+    shown = run(
+        gateway,
+        "usage",
+        "--tenant",
+        "acme",
+        "--by",
+        "day,model",
+        "--since",
+        "2026-11-01",
+        "--until",
+        "2026-11-30",
+    )
     assert gateway.asked[-1][2] == {
         "tenant": "acme",
         "group_by": "day,model",
@@ -298,8 +350,8 @@ def test_wrong_usage_is_exit_code_2(gateway: Gateway, arguments: list[str]) -> N
 
 
 def test_help_is_quick_and_imports_little() -> None:
-    code = "import sys; from sentinella_plugins.cli import main; sys.argv = ['sentinella', '--help']\ntry: main()\n"
-    code += "except SystemExit: sys.stderr.write(' '.join(sys.modules))"
+    code = "import sys; from sentinella_plugins.cli import main; sys.argv = ['sentinella', '--help']\n"
+    code += "try: main()\nexcept SystemExit: sys.stderr.write(' '.join(sys.modules))"
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - started < 3.0, "0.6 s on a machine that does nothing else"

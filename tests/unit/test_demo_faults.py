@@ -41,9 +41,7 @@ def request_for(provider: str, *, stream: bool) -> tuple[str, dict[str, Any]]:
     return path, ASKED | {"stream": stream}
 
 
-def post(
-    demo: Demo, provider: str = "openai", timeout: float = 10, **headers: str
-) -> httpx.Response:
+def post(demo: Demo, provider: str = "openai", timeout: float = 10, **headers: str) -> httpx.Response:
     path, body = request_for(provider, stream=False)
     return httpx.post(demo.url + path, json=body, timeout=timeout, headers=headers, trust_env=False)
 
@@ -73,7 +71,9 @@ def test_errors_have_the_shape_of_their_provider(demo: Demo, provider: str) -> N
     answer = post(demo, provider)
     body = answer.json()
     assert answer.status_code == 429 and answer.headers["retry-after"] == "1.5"
-    assert body.get("message", body.get("error", {}).get("message") if "error" in body else None) == "Slow down."
+    assert (
+        body.get("message", body.get("error", {}).get("message") if "error" in body else None) == "Slow down."
+    )
     if provider == "gemini":
         assert body["error"]["status"] == "RESOURCE_EXHAUSTED"
     if provider == "anthropic":
@@ -153,7 +153,7 @@ def test_a_cut_may_be_a_reset(demo: Demo) -> None:
 @every_shape
 def test_a_whole_answer_is_cut_short_of_its_length(demo: Demo, provider: str) -> None:
     demo.rule(fault={"cut_after": 1})
-    with pytest.raises(httpx.RemoteProtocolError, match="incomplete|expected"):
+    with pytest.raises(httpx.RemoteProtocolError, match=r"incomplete|expected"):
         post(demo, provider)
 
 

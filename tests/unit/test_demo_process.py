@@ -29,8 +29,18 @@ CHAT = "/openai/v1/chat/completions"
 
 def started(folder: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
     ready = folder / "ready"
-    command = [sys.executable, "-m", "sentinella_plugins.demo", "--brain", "canned", "--ready-file", str(ready)]
-    process = subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE)
+    command = [
+        sys.executable,
+        "-m",
+        "sentinella_plugins.demo",
+        "--brain",
+        "canned",
+        "--ready-file",
+        str(ready),
+    ]
+    process = subprocess.Popen(  # noqa: S603
+        [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE
+    )
     deadline = time.monotonic() + 20
     while not ready.exists():
         assert process.poll() is None and time.monotonic() < deadline
@@ -91,8 +101,9 @@ async def test_running_demo_in_async_code_with_a_pace() -> None:
         began = time.monotonic()
         await http.post(demo.url + CHAT, json=ASKED | {"stream": True})
         assert 0.5 <= time.monotonic() - began < 5
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(demo.url, trust_env=False)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        with pytest.raises(httpx.ConnectError):
+            await http.get(demo.url)
 
 
 def test_a_demo_that_cannot_start_says_why() -> None:
@@ -110,7 +121,10 @@ def test_api_bases() -> None:
 @pytest.mark.parametrize(
     "schema",
     [
-        {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "number"}, "minItems": 3}}},
+        {
+            "type": "object",
+            "properties": {"a": {"type": "array", "items": {"type": "number"}, "minItems": 3}},
+        },
         {"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}}}},
         {"anyOf": [{"type": "null"}, {"type": "integer", "exclusiveMinimum": 4, "multipleOf": 5}]},
         {"allOf": [{"type": "object", "required": ["a"]}, {"properties": {"a": {"type": "boolean"}}}]},
@@ -132,7 +146,8 @@ class SlowModel:
         self.pieces, self.spoken = pieces, 0
 
     def handle_chat_completions(self, request: dict[str, object], hear: object) -> None:
-        for self.spoken in range(1, self.pieces + 1):
+        for _ in range(self.pieces):
+            self.spoken += 1
             time.sleep(0.01)
             if hear({"choices": [{"delta": {"content": f"{self.spoken} "}}]}):  # type: ignore[operator]
                 return

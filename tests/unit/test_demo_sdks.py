@@ -128,11 +128,13 @@ async def test_max_tokens_is_honoured(demo: Demo, provider: str) -> None:
 @every_provider
 @pytest.mark.asyncio
 async def test_litellm_recognises_the_errors(demo: Demo, provider: str) -> None:
+    too_long = litellm.BadRequestError if provider == "mistral" else litellm.ContextWindowExceededError
     for fault, error in (
         ({"status": 429, "retry_after": 2}, litellm.RateLimitError),
         ({"status": 500}, litellm.InternalServerError),
         ({"status": 503}, (litellm.ServiceUnavailableError, litellm.InternalServerError)),
         ({"status": 401}, litellm.AuthenticationError),
+        ({"code": "context_length_exceeded"}, too_long),
     ):
         demo.rule(fault=fault, times=1)
         with pytest.raises(error):

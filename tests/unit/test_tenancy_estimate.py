@@ -55,7 +55,7 @@ def test_any_body_gives_a_count_that_stores_can_hold(body: dict[str, object]) ->
 
 
 def test_the_mark_covers_its_share_of_the_answers() -> None:
-    draw, learned, covered = random.Random(7), typical(), 0  # noqa: S311
+    draw, learned, covered = random.Random(7), typical(), 0
     for number in range(6_000):
         length = round(draw.lognormvariate(5, 0.7))
         covered += number >= 1_000 and length <= learned.of("m")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from sentinella_plugins.kernel.call import Call, Json, Outcome, Principal, Status, Usage
+from sentinella_plugins.kernel.call import Call, Estimate, Json, Outcome, Principal, Status, Usage
 from sentinella_plugins.kernel.catalogue import ModelCard
 from sentinella_plugins.kernel.clock import ManualClock
 from sentinella_plugins.kernel.errors import (
@@ -26,17 +27,19 @@ from sentinella_plugins.kernel.events import CallAbandoned, Event, Events, Limit
 from sentinella_plugins.kernel.limits import Limits
 from sentinella_plugins.kernel.money import Nano, nano
 from sentinella_plugins.kernel.standing import Standing
-from sentinella_plugins.pipeline import Pipeline
 from sentinella_plugins.storage.counters_memory import MemoryCounters
 from sentinella_plugins.storage.counters_sql import SqlCounters
 from sentinella_plugins.storage.database import Database
 from sentinella_plugins.storage.protocols import Counters, Reservation, Verdict
 from sentinella_plugins.tenancy.config import TenancyConfig
+from sentinella_plugins.tenancy.limits import claims
 from sentinella_plugins.tenancy.models import Held, NewTenant, Preferences, TenantPatch
 from sentinella_plugins.tenancy.service import TenancyService
 from sentinella_plugins.tenancy.stage import TenancyStage
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
+EVERY_LIMIT = Limits(**dict.fromkeys(Limits.model_fields, 1))
+NOTHING = Estimate(prompt_tokens=0, completion_tokens=0, cost=Nano(0))
 CARDS = (
     ModelCard(
         name="small", provider="openai", upstream="s", max_output_tokens=4_096, output_usd_per_million=1.0
@@ -49,7 +52,7 @@ CARDS = (
 
 @dataclass
 class Shelf:
-    """A catalogue of two models: a token costs a micro-dollar, ten of the large one; prompts have 10 tokens."""
+    """Two models: a token of the small one costs a micro-dollar, of the large one ten. Prompts: 10 tokens."""
 
     counted: list[str] = field(default_factory=list)
 
@@ -105,8 +108,8 @@ class Office:
     async def tenant(self, **fields: object) -> None:
         await self.tenancy.create(NewTenant.model_validate({"id": "acme", **fields}))
 
-    async def fill(self, *, calls: int = 1, **body: object) -> list[Call]:
-        return [await self.tenancy.reserve(call(**body)) for _ in range(calls)]
+    async def fill(self, *, calls: int = 1, **body: int) -> list[Call]:
+        return [await self.tenancy.reserve(call(None, "small", **body)) for _ in range(calls)]
 
     async def refused(self, asking: Call | None = None) -> LimitExceeded:
         with pytest.raises(LimitExceeded) as caught:
@@ -114,11 +117,11 @@ class Office:
         return caught.value
 
     async def used(self) -> dict[str, int]:
-        """What the open buckets hold, without their windows."""
-        found: Counter[str] = Counter()
-        for key, bucket in self.counters._books.buckets.items():
-            found["|".join(key.split("|")[:3])] += bucket.value
-        return {key: value for key, value in found.items() if value}
+        """What the buckets of this moment hold."""
+        specs = {claim.key: spec for spec, claim in claims("t:acme", EVERY_LIMIT, NOTHING, self.clock.now())}
+        return {
+            specs[key].name: value for key, value in (await self.counters.read(list(specs))).items() if value
+        }
 
 
 def member(**fields: object) -> Principal:
@@ -178,8 +181,8 @@ async def test_without_limits_nothing_is_counted_and_nobody_is_asked(tmp_path: P
 async def test_prompts_are_counted_only_where_tokens_or_money_are_limited(tmp_path: Path) -> None:
     async with office(tmp_path) as at:
         await at.tenant(limits={"requests_per_minute": 9, "max_concurrency": 9})
-        await at.fill()
-        assert at.catalogue.counted == []
+        [uncounted] = await at.fill()
+        assert (at.catalogue.counted, uncounted.estimate) == ([], None)
         limited = member(limits=Limits(tokens_per_minute=1_000))
         reserved = await at.tenancy.reserve(call(limited, max_tokens=7))
         assert at.catalogue.counted == ["small"]
@@ -291,7 +294,7 @@ async def test_a_refusal_of_the_key_takes_nothing_from_the_tenant(tmp_path: Path
         await at.tenancy.reserve(narrow)
         for _ in range(5):
             assert (await at.refused(narrow)).scope == "key"
-        assert (await at.used())["t:acme|requests|minute"] == 1
+        assert await at.used() == {"requests_per_minute": 1}
 
 
 @pytest.mark.asyncio
@@ -310,10 +313,16 @@ async def test_standing_counts_what_is_reserved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ended", "kept"),
     [
-        (outcome(tokens=12, cost=300), {"requests": 1, "tokens": 12, "cost": 300}),
-        (outcome(tokens=12, cached=True), {"requests": 1}),
-        (outcome("cancelled", tokens=11, cost=200), {"requests": 1, "tokens": 11, "cost": 200}),
-        (outcome("error", cost=200), {"requests": 1, "cost": 200}),
+        (
+            outcome(tokens=12, cost=300),
+            {"requests_per_day": 1, "tokens_per_minute": 12, "cost_per_day_usd": 300},
+        ),
+        (outcome(tokens=12, cached=True), {"requests_per_day": 1}),
+        (
+            outcome("cancelled", tokens=11, cost=200),
+            {"requests_per_day": 1, "tokens_per_minute": 11, "cost_per_day_usd": 200},
+        ),
+        (outcome("error", cost=200), {"requests_per_day": 1, "cost_per_day_usd": 200}),
         (outcome("cancelled"), {}),
         (outcome("error"), {}),
         (outcome("refused"), {}),
@@ -329,12 +338,10 @@ async def test_settling(tmp_path: Path, ended: Outcome, kept: dict[str, int]) ->
         }
         await at.tenant(limits=limits)
         [reserved] = await at.fill(max_tokens=100)
-        assert set(await at.used()) == {
-            "t:acme|requests|day", "t:acme|tokens|minute", "t:acme|cost|day", "t:acme|calls",
-        }  # fmt: skip
+        assert set(await at.used()) == set(limits)
         for _ in range(2):
             await at.tenancy.settle(reserved, ended)
-        assert {key.split("|")[1]: value for key, value in (await at.used()).items()} == kept
+        assert await at.used() == kept
 
 
 @pytest.mark.asyncio
@@ -367,7 +374,7 @@ def sql_worker(at: Office, counters: Counters) -> TenancyService:
 
 steps = st.lists(
     st.tuples(
-        st.integers(1, 4_000), st.sampled_from(["hold", "success", "error", "cancelled"]), st.floats(0, 1)
+        st.integers(1, 4_000), st.sampled_from([None, "success", "error", "cancelled"]), st.floats(0, 1)
     ),
     max_size=40,
 )
@@ -376,7 +383,7 @@ steps = st.lists(
 @given(steps)
 @settings(max_examples=30, deadline=None)
 def test_a_dollar_a_day_is_never_overrun(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, Status, float]]
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, Status | None, float]]
 ) -> None:
     async def spend() -> None:
         async with office(tmp_path_factory.mktemp("day"), TenancyConfig(refusal_memo_s=0)) as at:
@@ -389,7 +396,7 @@ def test_a_dollar_a_day_is_never_overrun(
                     assert error.code == "cost_limit_day"
                 else:
                     assert reserved.estimate is not None
-                    if status != "hold":
+                    if status is not None:
                         ended = outcome(status, cost=int(reserved.estimate.cost * share))
                         await at.tenancy.settle(reserved, ended)
                 assert sum((await at.used()).values()) <= nano(1)
@@ -402,8 +409,8 @@ async def test_the_length_of_answers_is_learned(tmp_path: Path) -> None:
     async with office(tmp_path, TenancyConfig(default_completion_tokens=600)) as at:
         await at.tenant(limits={"tokens_per_minute": 10**6})
 
-        async def reserved_tokens(**body: object) -> int:
-            reserved = await at.tenancy.reserve(call(**body))
+        async def reserved_tokens(**body: int) -> int:
+            reserved = await at.tenancy.reserve(call(None, "small", **body))
             assert reserved.estimate is not None
             return reserved.estimate.completion_tokens
 
@@ -509,10 +516,10 @@ async def test_what_could_not_be_settled_is_settled_when_the_store_is_back(tmp_p
         [reserved] = await at.fill(max_tokens=10)
         at.counters.down = True
         await at.tenancy.settle(reserved, outcome(tokens=15, cost=500))
-        assert "t:acme|calls" in await at.used()
+        assert "max_concurrency" in await at.used()
         at.counters.down = False
         await heartbeat(at.tenancy)
-        assert await at.used() == {"t:acme|cost|day": 500}
+        assert await at.used() == {"cost_per_day_usd": 500}
 
 
 async def heartbeat(tenancy: TenancyService) -> None:
@@ -536,16 +543,42 @@ async def test_what_a_dead_worker_held_is_released_and_told(tmp_path: Path) -> N
         await at.refused()
         at.clock.advance(29)
         await heartbeat(at.tenancy)
-        assert (await at.used())["t:acme|calls"] == 3
+        assert (await at.used())["max_concurrency"] == 3
         at.clock.advance(1)
         await heartbeat(at.tenancy)
-        assert (await at.used())["t:acme|calls"] == 1
+        assert (await at.used())["max_concurrency"] == 1
         told = [event for event in at.published if isinstance(event, CallAbandoned)]
         assert len(told) == 2
         assert (told[0].request_id, told[0].tenant, told[0].key_id) == ("req_1", "acme", "key_1")
         assert (told[0].route, told[0].model, told[0].started_at) == ("/v1/chat/completions", "small", NOON)
         await at.fill(calls=2)
         await at.tenancy.settle(alive, outcome(tokens=20))
+
+
+@pytest.mark.asyncio
+async def test_after_an_outage_the_living_have_time_to_say_so(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        await at.tenant(limits={"max_concurrency": 3})
+        other = TenancyService(at.database, at.counters, at.catalogue, Events(), at.clock, TenancyConfig())
+        await heartbeat(other)
+        held = await other.reserve(call())
+        at.counters.down = True
+        at.clock.advance(31)
+        await heartbeat(at.tenancy)
+        at.counters.down = False
+        await heartbeat(at.tenancy)
+        assert await at.used() == {"max_concurrency": 1}
+        await heartbeat(other)
+        at.clock.advance(29)
+        await heartbeat(at.tenancy)
+        await other.settle(held, outcome(tokens=20))
+        assert await at.used() == {}
+        assert at.published == []
+
+
+def test_a_lease_outlives_a_missed_heartbeat() -> None:
+    with pytest.raises(ValidationError, match="at least twice"):
+        TenancyConfig(heartbeat_s=10, lease_s=19)
 
 
 @pytest.mark.asyncio
@@ -560,15 +593,13 @@ async def test_the_heart_goes_on_when_the_store_is_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_corridor_gives_back_what_a_later_stage_refused(tmp_path: Path) -> None:
-    class Wall:
-        async def enter(self, call: Call) -> Call:
-            raise ModelNotFound
-
+async def test_the_stage_reserves_on_the_way_in_and_settles_on_the_way_out(tmp_path: Path) -> None:
     async with office(tmp_path) as at:
-        await at.tenant(limits={"requests_per_minute": 1})
+        await at.tenant(limits={"requests_per_minute": 1, "max_concurrency": 1})
         stage = TenancyStage(at.tenancy)
         for _ in range(3):
-            with pytest.raises(ModelNotFound):
-                await Pipeline((stage, Wall()), (stage,)).enter(call())
-        assert await at.used() == {}
+            entered = await stage.enter(call())
+            await stage.leave(entered, outcome("refused"))
+        await stage.leave(await stage.enter(call()), outcome(tokens=20))
+        assert await at.used() == {"requests_per_minute": 1}
+        await stage.leave(call(), outcome("refused"))

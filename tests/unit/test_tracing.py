@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import logging
 import os
 import re
 import subprocess
@@ -17,8 +15,6 @@ from sentinella_plugins.kernel.call import ANONYMOUS, Attempt, Call, Outcome, Pr
 from sentinella_plugins.kernel.errors import Forbidden, Unauthenticated, UpstreamFailed
 from sentinella_plugins.kernel.events import Events, PartFailed
 from sentinella_plugins.kernel.money import Nano
-from sentinella_plugins.kernel.secrets import new_key
-from sentinella_plugins.tracing import logs
 from sentinella_plugins.tracing.config import TracingConfig
 from sentinella_plugins.tracing.labels import Bounded
 from sentinella_plugins.tracing.metrics import Metrics
@@ -81,7 +77,8 @@ def test_a_call_is_counted() -> None:
     assert scrape(metrics)["sentinella_inflight"] == 1
     metrics.left(call(), ANSWER)
     samples = scrape(metrics)
-    labels = 'code="-",model="gpt-4o",provider="openai",route="/v1/chat/completions",status="success",tenant="acme"'
+    who = 'code="-",model="gpt-4o",provider="openai"'
+    labels = f'{who},route="/v1/chat/completions",status="success",tenant="acme"'
     assert samples[f"sentinella_requests_total{{{labels}}}"] == 1
     assert samples['sentinella_tokens_total{kind="prompt",model="gpt-4o",tenant="acme"}'] == 100
     assert samples['sentinella_tokens_total{kind="completion",model="gpt-4o",tenant="acme"}'] == 20
@@ -104,7 +101,14 @@ def test_a_refusal_is_counted_apart() -> None:
 
 def test_labels_are_bounded() -> None:
     label = Bounded(2)
-    assert [label(value) for value in ("a", "b", "c", "a", "", "\ud800")] == ["a", "b", "other", "a", "-", "other"]
+    assert [label(value) for value in ("a", "b", "c", "a", "", "\ud800")] == [
+        "a",
+        "b",
+        "other",
+        "a",
+        "-",
+        "other",
+    ]
     assert label("d", admit=False) == "other"
 
 
@@ -148,7 +152,9 @@ def test_the_scrape_is_guarded() -> None:
     answer = TestClient(app).get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert "sentinella_inflight 0.0" in answer.text
-    openmetrics = TestClient(app).get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    openmetrics = TestClient(app).get(
+        "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}
+    )
     assert openmetrics.text.endswith("# EOF\n")
     shut = FastAPI()
     shut.include_router(router(service, Guard(member=allow, admin=allow, metrics=refuse)))
@@ -163,8 +169,8 @@ from sentinella_plugins.tracing.metrics import Metrics
 import sys
 Counter("litellm_things_total", "not ours").inc()
 metrics = Metrics(500)
-call = Call(id="r", route="/v1/chat/completions", model="m", body={}, principal=Principal(tenant="acme", key_id="k"),
-            received_at=0.0, started=0.0)
+call = Call(id="r", route="/v1/chat/completions", model="m", body={}, received_at=0.0, started=0.0,
+            principal=Principal(tenant="acme", key_id="k"))
 metrics.entered(call.evolve(id="open"))
 metrics.left(call, Outcome(status="success", model="m", provider="p"))
 sys.stdout.write(metrics.exposition()[0].decode())
@@ -174,7 +180,9 @@ sys.stdout.write(metrics.exposition()[0].decode())
 def test_one_scrape_shows_all_workers(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     texts = [
-        subprocess.run([sys.executable, "-c", WORKER], env=environment, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", WORKER], env=environment, capture_output=True, text=True, check=True
+        ).stdout
         for _ in range(2)
     ]
     [requests] = [row for row in texts[1].splitlines() if row.startswith("sentinella_requests_total{")]

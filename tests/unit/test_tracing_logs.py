@@ -51,7 +51,9 @@ def test_one_line_per_call_without_its_content(capsys: pytest.CaptureFixture[str
     logs.configure(config)
     logs.configure(config)
     service = TracingService(config)
-    outcome = Outcome(status="success", model="gpt-4o", provider="openai", latency_ms=12.34, body={"secret": "answer"})
+    outcome = Outcome(
+        status="success", model="gpt-4o", provider="openai", latency_ms=12.34, body={"secret": "answer"}
+    )
     service.leave(call(), outcome)
     [line] = lines(capsys)
     assert (line["request_id"], line["tenant"], line["model"], line["status"], line["ms"]) == (
@@ -112,7 +114,9 @@ def test_other_loggers_are_masked_too_and_keep_their_format() -> None:
     logger = logging.getLogger("test.uvicorn.access")
     out = io.StringIO()
     handler = logging.StreamHandler(out)
-    handler.setFormatter(AccessFormatter('%(client_addr)s "%(request_line)s" %(status_code)s', use_colors=False))
+    handler.setFormatter(
+        AccessFormatter('%(client_addr)s "%(request_line)s" %(status_code)s', use_colors=False)
+    )
     logger.addHandler(handler)
     logger.setLevel("INFO")
     logger.propagate = False

@@ -11,7 +11,7 @@ from sentinella_plugins.kernel.call import Principal
 from sentinella_plugins.kernel.errors import Forbidden, SentinellaError
 
 
-class CustomAuth:
+class KeyAuth:
     """Metered model routes come with the principal that the door found; everything else of LiteLLM's is for
     administrators, because LiteLLM itself does not keep tenants apart there."""
 

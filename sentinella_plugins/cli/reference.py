@@ -1,0 +1,70 @@
+"""The settings as a commented YAML file, a table for the docs and a JSON schema, all made from the models themselves."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from sentinella_plugins.settings import Settings
+
+Format = Literal["yaml", "markdown", "schema"]
+
+
+def render(form: Format) -> str:
+    if form == "schema":
+        return json.dumps(Settings.model_json_schema(), indent=2, sort_keys=True) + "\n"
+    return "\n".join(_yaml(Settings) if form == "yaml" else _markdown()) + "\n"
+
+
+def _yaml(model: type[BaseModel], depth: int = 0) -> Iterator[str]:
+    indent = "  " * depth
+    if depth == 0:
+        yield "# Every setting of Sentinella with its default. The environment overrides: SENTINELLA_CACHE__THRESHOLD=0.9 sets"
+        yield "# `threshold` of `cache`. A mistyped key is an error that names the nearest right one. `sentinella doctor` shows"
+        yield "# what is in force."
+    for name, field in model.model_fields.items():
+        inner = _section(field.annotation)
+        if inner is not None:
+            yield ""
+            yield f"{indent}{name}:  # {(inner.__doc__ or '').splitlines()[0]}"
+            yield from _yaml(inner, depth + 1)
+            continue
+        yield from textwrap.wrap(
+            field.description or "", 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+        )
+        yield f"{indent}{name}: {_default(field.default)}"
+
+
+def _markdown() -> Iterator[str]:
+    yield "# Settings\n"
+    yield "Made from the code by `sentinella settings --format markdown`. Sections are top-level keys of"
+    yield "`config/sentinella.yaml`; the environment variable of `section.key` is `SENTINELLA_SECTION__KEY`.\n"
+    top = {name: field for name, field in Settings.model_fields.items() if _section(field.annotation) is None}
+    yield from _table("Top level", "", top)
+    for name, field in Settings.model_fields.items():
+        inner = _section(field.annotation)
+        if inner is not None:
+            yield from _table(f"`{name}`", (inner.__doc__ or "").splitlines()[0], inner.model_fields)
+
+
+def _table(title: str, text: str, fields: dict[str, Any]) -> Iterator[str]:
+    yield f"## {title}\n"
+    if text:
+        yield f"{text}\n"
+    yield "| key | default | what |\n|--|--|--|"
+    for name, field in fields.items():
+        what = (field.description or "").replace("|", "\\|")
+        yield f"| `{name}` | `{_default(field.default)}` | {what} |"
+    yield ""
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _default(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, default=str)
