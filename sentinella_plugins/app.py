@@ -10,6 +10,7 @@ from typing import Self
 
 from sentinella_plugins.accounting.service import AccountingService
 from sentinella_plugins.accounting.stage import AccountingStage
+from sentinella_plugins.auth.models import StaticKeys
 from sentinella_plugins.auth.service import AuthService
 from sentinella_plugins.auth.stage import AuthStage
 from sentinella_plugins.bootstrap import Keys
@@ -33,7 +34,8 @@ logger = logging.getLogger(__name__)
 
 
 class Sentinella:
-    """`async with Sentinella(settings, keys, catalogue) as app:`. Building it touches nothing; entering opens it."""
+    """`async with Sentinella(settings, keys, catalogue) as app:`. Building it touches nothing; entering opens
+    it."""
 
     def __init__(
         self, settings: Settings, keys: Keys, catalogue: Catalogue, clock: Clock | None = None
@@ -44,10 +46,12 @@ class Sentinella:
         self.events = Events()
         self.storage = open_storage(settings.storage, settings.data_dir, self.clock)
         database, counters = self.storage.database, self.storage.counters
-        static = {"admin": Secret(keys.master_key), "member": Secret(keys.api_key)}
+        static: StaticKeys = {"admin": Secret(keys.master_key), "member": Secret(keys.api_key)}
         self.tracing = TracingService(settings.tracing, known=lambda model: catalogue.find(model) is not None)
         self.auth = AuthService(database, self.clock, settings.auth, static)
-        self.tenancy = TenancyService(database, counters, catalogue, self.events, self.clock, settings.tenancy)
+        self.tenancy = TenancyService(
+            database, counters, catalogue, self.events, self.clock, settings.tenancy
+        )
         self.accounting = AccountingService(
             database,
             self.clock,

@@ -27,7 +27,7 @@ class Keys:
 
 
 def ensure_keys(data_dir: Path, env: Mapping[str, str], api_key: str | None) -> Keys:
-    """The environment's keys, else those kept in `keys.json` (mode 600), which the first process to come creates."""
+    """The environment's keys, else those of `keys.json` (mode 600), made by the first process to come."""
     master = env.get("LITELLM_MASTER_KEY")
     if master and api_key:
         return Keys(master, api_key)
@@ -62,24 +62,33 @@ def _create(path: Path) -> bool:
 
 
 def announce(keys: Keys, data_dir: Path, env: Mapping[str, str]) -> None:
-    """Prints, from one worker of each start, where the gateway is and how to call it. Keys are shown by the start that
-    made them and by no other."""
+    """Prints, from one worker of each start, where the gateway is and how to call it.
+
+    Keys are shown by the start that made them and by no other.
+    """
     url = env.get("SENTINELLA_ANNOUNCE")
-    if not (url or keys.created) or not _first(data_dir / f".announced.{env.get('SENTINELLA_SERVE_ID', os.getpid())}"):
+    if not (url or keys.created) or not _first(
+        data_dir / f".announced.{env.get('SENTINELLA_SERVE_ID', os.getpid())}"
+    ):
         return
     url, file = url or "http://127.0.0.1:4000", data_dir / FILE
     lines = ["", f"Sentinella is ready at {url}"]
     key = "$SENTINELLA_API_KEY"
     if keys.created:
-        lines += [f"  admin key   {keys.master_key}", f"  tenant key  {keys.api_key}", f"  (kept in {file}, mode 600)"]
+        lines += [
+            f"  admin key   {keys.master_key}",
+            f"  tenant key  {keys.api_key}",
+            f"  (kept in {file}, mode 600)",
+        ]
         key = keys.api_key
     elif not env.get("SENTINELLA_API_KEY"):
         lines += [f"  admin key and tenant key: in {file}"]
-        key = f"$(grep -o '\"api_key\": *\"[^\"]*' {file} | cut -d'\"' -f4)"
-    body = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'
+        key = f'$(grep -o \'"api_key": *"[^"]*\' {file} | cut -d\'"\' -f4)'
+    question = '[{"role": "user", "content": "What is the capital of France?"}]'
+    body = f'{{"model": "gpt-4o-mini", "messages": {question}}}'
     lines += ["", f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\"]
     lines += [f'  -H "Authorization: Bearer {key}" \\', f"  -d '{body}'", ""]
-    print("\n".join(lines), flush=True)  # noqa: T201  # a log would keep the keys
+    print("\n".join(lines), flush=True)  # a log would keep the keys
 
 
 def _first(claim: Path) -> bool:

@@ -24,7 +24,8 @@ class Outbound(Protocol):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """`gate` needs a request's headers only, so a stranger's body is never read; `inbound` needs the body too."""
+    """`gate` needs a request's headers only, so a stranger's body is never read; `inbound` needs the body
+    too."""
 
     gate: Sequence[Inbound]
     inbound: Sequence[Inbound]
@@ -54,7 +55,8 @@ class Pipeline:
         return call, None
 
     async def leave(self, call: Call, outcome: Outcome) -> None:
-        """Walks the outcome back. Exactly once for every call that was let in; survives the client's disconnect."""
+        """Walks the outcome back. Exactly once for every call that was let in; survives the client's
+        disconnect."""
         await asyncio.shield(asyncio.ensure_future(self._settle(call, outcome)))
 
     async def _settle(self, call: Call, outcome: Outcome) -> None:

@@ -33,18 +33,22 @@ class GatewayConfig(BaseModel):
     body_timeout_s: float = Field(
         default=30.0, gt=0, description="Longest wait for the rest of a request body, in seconds; then 408."
     )
-    max_header_count: int = Field(default=200, ge=10, description="Most request headers; beyond it the answer is 431.")
+    max_header_count: int = Field(
+        default=200, ge=10, description="Most request headers; beyond it the answer is 431."
+    )
     call_timeout_s: float = Field(
         default=600.0, gt=0, description="Longest time one call may take at its model, in seconds; then 504."
     )
     meter_wait_s: float = Field(
         default=5.0,
         ge=0,
-        description="On LiteLLM's own routes: longest wait for the usage of an answer, in seconds; then the estimate counts.",
+        description="On LiteLLM's own routes: longest wait for the usage of an answer, in seconds; then "
+        "the estimate counts.",
     )
     extra_params: tuple[str, ...] = Field(
         default=(),
-        description="Fields of a chat body, beyond OpenAI's and those of the known providers, that are passed on.",
+        description="Fields of a chat body, beyond OpenAI's and those of the known providers, that are "
+        "passed on.",
     )
 
 
@@ -53,14 +57,18 @@ class DemoConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = Field(default=True, description="Serve models without a provider key from the demo upstream.")
+    enabled: bool = Field(
+        default=True, description="Serve models without a provider key from the demo upstream."
+    )
     brain: str = Field(
         default="auto",
         pattern="^(auto|canned|smollm2)$",
-        description="`smollm2`: text of a real small model (extra `local`); `canned`; `auto`: the first that is there.",
+        description="`smollm2`: text of a real small model (extra `local`); `canned`; `auto`: the first "
+        "that is there.",
     )
     url: str | None = Field(
-        default=None, description="A demo upstream that runs already; by default one is started on a free port."
+        default=None,
+        description="A demo upstream that runs already; by default one is started on a free port.",
     )
 
 
@@ -73,10 +81,12 @@ class Settings(BaseModel):
         default=Path(".sentinella"), description="Folder for everything kept on disk. `SENTINELLA_DATA_DIR`."
     )
     api_key: SecretStr | None = Field(
-        default=None, description="Key of the built-in tenant `default`. `SENTINELLA_API_KEY`; made at the first start."
+        default=None,
+        description="Key of the built-in tenant `default`. `SENTINELLA_API_KEY`; made at the first start.",
     )
     metrics_key: SecretStr | None = Field(
-        default=None, description="A key that may read `GET /metrics` and nothing else. `SENTINELLA_METRICS_KEY`."
+        default=None,
+        description="A key that may read `GET /metrics` and nothing else. `SENTINELLA_METRICS_KEY`.",
     )
     gateway: GatewayConfig = GatewayConfig()
     demo: DemoConfig = DemoConfig()
@@ -88,8 +98,11 @@ class Settings(BaseModel):
     tracing: TracingConfig = TracingConfig()
 
 
-def load(file: Path | None = None, *, inline: Mapping[str, Any] | None = None, env: Mapping[str, str]) -> Settings:
-    """Settings from a YAML file (or an inline mapping), overridden by `env`. `SettingsError` names what is wrong."""
+def load(
+    file: Path | None = None, *, inline: Mapping[str, Any] | None = None, env: Mapping[str, str]
+) -> Settings:
+    """Settings from a YAML file (or an inline mapping), overridden by `env`. `SettingsError` names what is
+    wrong."""
     values = dict(inline) if inline is not None else _read(file)
     for name, value in env.items():
         if name.startswith(PREFIX) and "__" in name:
@@ -110,8 +123,8 @@ def load(file: Path | None = None, *, inline: Mapping[str, Any] | None = None, e
 def load_for_proxy(proxy_config: Path | None, env: Mapping[str, str]) -> Settings:
     """The settings that belong to a `proxy_config.yaml`.
 
-    `SENTINELLA_CONFIG` names the file; else `general_settings.sentinella` of the proxy's YAML does, or holds the
-    settings themselves; else `config/sentinella.yaml` beside it counts, if it exists.
+    `SENTINELLA_CONFIG` names the file; else `general_settings.sentinella` of the proxy's YAML does, or holds
+    the settings themselves; else `config/sentinella.yaml` beside it counts, if it exists.
     """
     folder = proxy_config.parent if proxy_config else Path.cwd()
     given = (_read(proxy_config).get("general_settings") or {}).get("sentinella")
@@ -139,7 +152,9 @@ def _put(values: dict[str, Any], path: list[str], value: object) -> None:
     *parents, last = path
     for parent in parents:
         inner = values.get(parent)
-        values[parent] = values = dict(inner) if isinstance(inner, dict) else {}  # copies: the caller's stay as they are
+        values[parent] = values = (
+            dict(inner) if isinstance(inner, dict) else {}
+        )  # copies: the caller's stay as they are
     values[last] = value
 
 
@@ -159,4 +174,3 @@ def _known(path: tuple[str | int, ...]) -> list[str]:
             return []
         model = inner
     return list(model.model_fields)
-

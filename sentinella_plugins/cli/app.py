@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,14 +40,14 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def settings(
-    form: Annotated[str, typer.Option("--format", help="yaml, markdown or schema.", metavar="FORMAT")] = "yaml",
+    form: Annotated[
+        Literal["yaml", "markdown", "schema"], typer.Option("--format", help="How to write it.")
+    ] = "yaml",
 ) -> None:
     """Every setting with its default and what it does."""
     from sentinella_plugins.cli.reference import render
 
-    if form not in ("yaml", "markdown", "schema"):
-        raise typer.BadParameter("must be yaml, markdown or schema", param_hint="--format")
-    print(render(form), end="")  # noqa: T201
+    print(render(form), end="")
 
 
 app.command()(talk.chat)

@@ -50,7 +50,7 @@ def doctor(as_json: bool, config: Path | None = None) -> None:
     failed = any(finding.ok is False for finding in findings)
     if as_json:
         checks = [asdict(finding) for finding in findings]
-        print(json.dumps({"ok": not failed, "checks": checks, "settings": effective}))  # noqa: T201
+        print(json.dumps({"ok": not failed, "checks": checks, "settings": effective}))
     else:
         _show(findings, effective)
     raise typer.Exit(1 if failed else 0)

@@ -1,4 +1,4 @@
-"""The settings as a commented YAML file, a table for the docs and a JSON schema, all made from the models themselves."""
+"""The settings as commented YAML, a table for the docs and a JSON schema, all made from the models."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def render(form: Format) -> str:
 def _yaml(model: type[BaseModel], depth: int = 0) -> Iterator[str]:
     indent = "  " * depth
     if depth == 0:
-        yield "# Every setting of Sentinella with its default. The environment overrides: SENTINELLA_CACHE__THRESHOLD=0.9 sets"
-        yield "# `threshold` of `cache`. A mistyped key is an error that names the nearest right one. `sentinella doctor` shows"
-        yield "# what is in force."
+        yield "# Every setting of Sentinella with its default. The environment overrides: for example,"
+        yield "# SENTINELLA_GATEWAY__MAX_BODY_BYTES=1000000 sets `max_body_bytes` of `gateway`. A mistyped key"
+        yield "# is an error that names the nearest right one. `sentinella doctor` shows what is in force."
     for name, field in model.model_fields.items():
         inner = _section(field.annotation)
         if inner is not None:
@@ -42,7 +42,7 @@ def _yaml(model: type[BaseModel], depth: int = 0) -> Iterator[str]:
 def _markdown() -> Iterator[str]:
     yield "# Settings\n"
     yield "Made from the code by `sentinella settings --format markdown`. Sections are top-level keys of"
-    yield "`config/sentinella.yaml`; the environment variable of `section.key` is `SENTINELLA_SECTION__KEY`.\n"
+    yield "`config/sentinella.yaml`; the variable of `section.key` is `SENTINELLA_SECTION__KEY`.\n"
     top = {name: field for name, field in Settings.model_fields.items() if _section(field.annotation) is None}
     yield from _table("Top level", "", top)
     for name, field in Settings.model_fields.items():

@@ -20,7 +20,9 @@ def serve(port: int | None, host: str, workers: int, config: Path | None) -> Non
     load_dotenv()
     config = (config or DEFAULT_CONFIG).resolve()
     if not config.exists():
-        raise typer.BadParameter(f"`{config}` does not exist: run this in the project's folder or pass --config")
+        raise typer.BadParameter(
+            f"`{config}` does not exist: run this in the project's folder or pass --config"
+        )
     settings = load_for_proxy(config, os.environ)
     port = port or int(os.environ.get("SENTINELLA_PORT", "8000"))
     shown = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
@@ -33,7 +35,17 @@ def serve(port: int | None, host: str, workers: int, config: Path | None) -> Non
     if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(_empty(settings.data_dir / "metrics"))
     litellm = str(Path(sys.executable).with_name("litellm"))
-    command = [litellm, "--config", str(config), "--host", host, "--port", str(port), "--num_workers", str(workers)]
+    command = [
+        litellm,
+        "--config",
+        str(config),
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--num_workers",
+        str(workers),
+    ]
     # uvicorn gives a worker 5 s to answer; on a busy machine importing LiteLLM takes longer.
     command += ["--timeout_worker_healthcheck", "120"] if workers > 1 else []
     os.execve(litellm, command, environment)  # noqa: S606  # our own interpreter's script

@@ -1,4 +1,5 @@
-"""The only package that imports LiteLLM. `proxy_config.yaml` names `handler` and `custom_auth`: naming one installs all."""
+"""The only package that imports LiteLLM. `proxy_config.yaml` names `handler` and `custom_auth`: naming one
+installs all."""
 
 from __future__ import annotations
 

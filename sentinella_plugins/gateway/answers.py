@@ -7,7 +7,7 @@ from typing import Any
 
 from sentinella_plugins.kernel.call import Attempt, Call, Outcome, Usage
 from sentinella_plugins.kernel.errors import SentinellaError
-from sentinella_plugins.kernel.money import Nano, usd_float
+from sentinella_plugins.kernel.money import FREE, Nano, usd_float
 from sentinella_plugins.kernel.standing import Standing
 from sentinella_plugins.router.service import Choice
 
@@ -22,7 +22,7 @@ class Progress:
     model: str = ""
     provider: str = ""
     usage: Usage | None = None
-    cost: Nano = Nano(0)
+    cost: Nano = FREE
     asked: float | None = None
     first_token: float | None = None
     left: bool = False
@@ -32,7 +32,9 @@ class Progress:
     def ms(self, at: float) -> float:
         return (at - self.started) * 1000
 
-    def outcome(self, status: Any, now: float, error: SentinellaError | None = None, body: Any = None) -> Outcome:
+    def outcome(
+        self, status: Any, now: float, error: SentinellaError | None = None, body: Any = None
+    ) -> Outcome:
         return Outcome(
             status=status,
             model=self.model,
@@ -60,8 +62,11 @@ def usage_of(given: Any) -> Usage:
 
 
 def completion_body(response: Any, model: str) -> dict[str, Any]:
-    """OpenAI's `chat.completion`, `content` and `refusal` present even when null, without LiteLLM's additions."""
-    body: dict[str, Any] = response.model_dump(exclude_none=True, exclude={"choices": {"__all__": {"provider_specific_fields"}}})
+    """OpenAI's `chat.completion`, `content` and `refusal` present even when null, without LiteLLM's
+    additions."""
+    body: dict[str, Any] = response.model_dump(
+        exclude_none=True, exclude={"choices": {"__all__": {"provider_specific_fields"}}}
+    )
     body["model"] = model
     for choice in body.get("choices") or ():
         message = choice.get("message") or {}
@@ -85,7 +90,12 @@ def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
             "model": outcome.model,
             "provider": outcome.provider,
             "routing": choice.public() if choice else {**Choice(call.model, "requested", ()).public()},
-            "cache": {"status": "hit" if outcome.cached else "bypass", "kind": None, "similarity": None, "entry_id": None},
+            "cache": {
+                "status": "hit" if outcome.cached else "bypass",
+                "kind": None,
+                "similarity": None,
+                "entry_id": None,
+            },
             "cost_usd": usd_float(outcome.cost),
             "attempts": [attempt.public() for attempt in outcome.attempts],
             "budget_left": dict(standing.budget_left) if standing else {},
@@ -93,13 +103,15 @@ def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def headers(call: Call, *, model: str = "", cost: Nano | None = Nano(0)) -> dict[str, str]:
+def headers(call: Call, *, model: str = "", cost: Nano | None = FREE) -> dict[str, str]:
     """On every answer. A stream's cost is known only after its last token: its header says `pending`."""
     standing = call.note(Standing)
     return {
         "x-request-id": call.id,
         "x-sentinella-cache": "bypass",
         "x-sentinella-model": model,
-        "x-sentinella-cost-usd": "pending" if cost is None else f"{usd_float(cost):.9f}".rstrip("0").rstrip("."),
+        "x-sentinella-cost-usd": "pending"
+        if cost is None
+        else f"{usd_float(cost):.9f}".rstrip("0").rstrip("."),
         **(standing.headers() if standing else {}),
     }

@@ -10,11 +10,14 @@ from sentinella_plugins.gateway.meter import Meter
 
 
 class Handler(CustomLogger):
-    """Registered by `litellm_settings.callbacks: [sentinella_plugins.gateway.handler]`; naming it installs the house."""
+    """Registered by `litellm_settings.callbacks: [sentinella_plugins.gateway.handler]`; naming it installs
+    the house."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__()
         self._meter = meter
 
-    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+    async def async_log_success_event(
+        self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
         self._meter.report(kwargs, response_obj)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import litellm
-from litellm.types.utils import Usage as LiteLLMUsage
 from litellm.types.utils import CompletionTokensDetailsWrapper, PromptTokensDetailsWrapper
+from litellm.types.utils import Usage as LiteLLMUsage
 
 from sentinella_plugins.gateway.deployments import provider_of
 from sentinella_plugins.kernel.call import Json, Usage
@@ -39,11 +39,15 @@ class LiteLLMCatalogue:
         self._names: dict[str | None, str] = {}
 
     def fill(self, deployments: Sequence[Mapping[str, Any]]) -> None:
-        self._names = {str((model.get("model_info") or {}).get("id")): model["model_name"] for model in deployments}
+        self._names = {
+            str((model.get("model_info") or {}).get("id")): model["model_name"] for model in deployments
+        }
         self._params = {model["model_name"]: model["litellm_params"] for model in reversed(deployments)}
         cards = {model["model_name"]: _card(model) for model in reversed(deployments)}
         self._cards = dict(reversed(cards.items()))
-        for card in cards.values():  # an answer names what stands in for a retired model: it has a price as well
+        for (
+            card
+        ) in cards.values():  # an answer names what stands in for a retired model: it has a price as well
             if card.replaced_by:
                 self._params.setdefault(card.replaced_by, self._params[card.name])
 
@@ -83,7 +87,7 @@ class LiteLLMCatalogue:
                 completion_tokens=usage.completion,
                 custom_cost_per_token=_custom_price(params),
             )
-        except Exception:  # noqa: BLE001  # LiteLLM raises a bare Exception for a model without a price
+        except Exception:  # LiteLLM raises a bare Exception for a model without a price
             return Nano(0)
         return nano(prompt + completion)
 
@@ -111,7 +115,7 @@ def _card(model: Mapping[str, Any]) -> ModelCard:
 def _cost_map(upstream: str) -> Mapping[str, Any]:
     try:
         return cast("Mapping[str, Any]", litellm.get_model_info(upstream))
-    except Exception:  # noqa: BLE001  # LiteLLM raises a bare Exception for a model it does not know
+    except Exception:  # LiteLLM raises a bare Exception for a model it does not know
         logger.warning("LiteLLM's cost map does not know `%s`: its calls count as free", upstream)
         return {}
 
@@ -158,6 +162,6 @@ def _count(text: str, messages: list[dict[str, Any]], tools: list[Any] | None) -
     if messages:
         try:
             total += litellm.token_counter(model="gpt-4o", messages=messages, tools=tools)
-        except Exception:  # noqa: BLE001  # content parts that LiteLLM cannot count: four characters are about a token
+        except Exception:  # content parts that LiteLLM cannot count: four characters are about a token
             total += sum(len(str(message)) for message in messages) // 4 + len(str(tools or "")) // 4
     return int(total)

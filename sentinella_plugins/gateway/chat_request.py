@@ -13,7 +13,6 @@ from sentinella_plugins.kernel.access import AUTO
 from sentinella_plugins.kernel.call import Json, Options
 from sentinella_plugins.kernel.errors import BadRequest
 
-
 Number = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -113,8 +112,9 @@ class _Chat(BaseModel):
 
 _CHAT: TypeAdapter[_Chat] = TypeAdapter(_Chat)
 _OWN = ("session_id", "template", "tool_execution", "routing", "cache")
-# A list of what may pass, not of what may not: LiteLLM's own arguments (`api_base`, `fallbacks`, `mock_response`, ...)
-# come by the same road, and one forgotten there would send our keys to a stranger's server.
+# A list of what may pass, not of what may not: LiteLLM's own arguments (`api_base`, `fallbacks`,
+# `mock_response`, ...) come by the same road, and one forgotten there would send our keys to a stranger's
+# server.
 _KNOWN = frozenset(_Chat.model_fields)
 
 
@@ -128,7 +128,8 @@ class ChatRequest:
 
 
 def decode(raw: bytes) -> dict[str, Any]:
-    """The JSON object of a body. `BadRequest` for anything else, invalid UTF-8 and over-deep nesting included."""
+    """The JSON object of a body. `BadRequest` for anything else, invalid UTF-8 and over-deep nesting
+    included."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

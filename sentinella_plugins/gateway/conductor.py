@@ -28,9 +28,12 @@ class StreamInterrupted(UpstreamFailed):
 
 
 class Conductor:
-    """A call that comes here holds its reservations: whatever happens, it leaves through the pipeline exactly once."""
+    """A call that comes here holds its reservations: whatever happens, it leaves through the pipeline exactly
+    once."""
 
-    def __init__(self, engine: Engine, catalogue: LiteLLMCatalogue, pipeline: Pipeline, timeout_s: float) -> None:
+    def __init__(
+        self, engine: Engine, catalogue: LiteLLMCatalogue, pipeline: Pipeline, timeout_s: float
+    ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._pipeline = pipeline
@@ -47,7 +50,9 @@ class Conductor:
                 if call.stream:
                     await self._stream(call, progress, self._engine.chunks(request, response), out)
                 else:
-                    await self._complete(call, progress, await self._engine.after_success(request, response), send)
+                    await self._complete(
+                        call, progress, await self._engine.after_success(request, response), send
+                    )
         except asyncio.CancelledError:
             await self._cancelled(call, progress)
             raise

@@ -1,4 +1,5 @@
-"""The demo upstream as a process beside the gateway: one per data directory, whichever worker comes first starts it."""
+"""The demo upstream as a process beside the gateway: one per data directory, whichever worker comes first
+starts it."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _WAIT_S = 30.0
 
 
 class DemoProcess:
-    """Holds a shared lock on `demo.lock` while this worker lives; the demo ends by itself when nobody holds one."""
+    """Holds a shared lock on `demo.lock` while this worker lives; the demo ends by itself when nobody holds
+    one."""
 
     def __init__(self, data_dir: Path, brain: str) -> None:
         self._dir = data_dir
@@ -71,10 +73,19 @@ class DemoProcess:
         command += ["--ready-file", str(ready), "--while-locked", str(self._dir / "demo.lock")]
         with (self._dir / "demo.log").open("ab") as log:
             return subprocess.Popen(  # noqa: S603  # our own module, our own arguments
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=_environment(),
             )
 
 
 def _environment() -> dict[str, str]:
     """Without secrets: the demo needs none."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR") if name in os.environ}
+    return {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
+        if name in os.environ
+    }

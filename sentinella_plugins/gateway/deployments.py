@@ -1,4 +1,5 @@
-"""The deployments of the YAML, made ready: other bases from the environment, the demo upstream where no key is set."""
+"""The deployments of the YAML, made ready: other bases from the environment, the demo upstream where no key
+is set."""
 
 from __future__ import annotations
 
@@ -7,7 +8,11 @@ from typing import Any
 
 from sentinella_plugins.demo.bases import api_base, stands_in_for
 
-_ENVIRONMENT_NAMES = {"gemini": ("GOOGLE", "GEMINI"), "cohere_chat": ("COHERE",), "together_ai": ("TOGETHERAI", "TOGETHER")}
+_ENVIRONMENT_NAMES = {
+    "gemini": ("GOOGLE", "GEMINI"),
+    "cohere_chat": ("COHERE",),
+    "together_ai": ("TOGETHERAI", "TOGETHER"),
+}
 
 
 def provider_of(upstream: str) -> str:
@@ -18,7 +23,8 @@ def provider_of(upstream: str) -> str:
 def prepare(
     models: Sequence[Mapping[str, Any]], env: Mapping[str, str], demo_url: str | None
 ) -> list[dict[str, Any]]:
-    """Copies of the deployments as LiteLLM's Router shall see them; `demo_url` is `None` when the demo is switched off."""
+    """Copies of the deployments as LiteLLM's Router shall see them; `demo_url` is `None` when the demo is
+    switched off."""
     return [_prepare(model, env, demo_url) for model in models]
 
 
@@ -39,7 +45,9 @@ def _prepare(model: Mapping[str, Any], env: Mapping[str, str], demo_url: str | N
         elif demo_url is not None and stands_in_for(provider):
             params |= {"api_base": api_base(demo_url, provider), "api_key": "demo"}
             info["demo"] = True
-    # One failure is retried in one place: neither LiteLLM's adapters nor the providers' SDKs try again by themselves.
+    # One failure is retried in one place: neither LiteLLM's adapters nor the providers' SDKs try again by
+    # themselves.
+
     params.setdefault("max_retries", 0)
     return {**model, "litellm_params": params, "model_info": info}
 

@@ -28,7 +28,13 @@ from sentinella_plugins.gateway.wire import (
 )
 from sentinella_plugins.kernel.access import AUTO
 from sentinella_plugins.kernel.call import Call, Options
-from sentinella_plugins.kernel.errors import BadRequest, ClientGone, MethodNotAllowed, SentinellaError, Unavailable
+from sentinella_plugins.kernel.errors import (
+    BadRequest,
+    ClientGone,
+    MethodNotAllowed,
+    SentinellaError,
+    Unavailable,
+)
 from sentinella_plugins.kernel.ids import new_id
 from sentinella_plugins.kernel.secrets import Secret
 
@@ -76,7 +82,13 @@ class Door:
                 data["model"] = model
             asked = parse_chat(data, self._house.settings.gateway.extra_params)
             _refuse_unoffered(asked.options)
-            call = call.evolve(requested=asked.model, model=asked.model, body=asked.body, options=asked.options, stream=asked.stream)
+            call = call.evolve(
+                requested=asked.model,
+                model=asked.model,
+                body=asked.body,
+                options=asked.options,
+                stream=asked.stream,
+            )
             return call, asked.wants_usage
 
         async def play(call: Call, wants_usage: bool) -> None:
@@ -93,7 +105,9 @@ class Door:
             if not isinstance(model, str | None):
                 raise BadRequest("`model` must be a string.", param="model")
             model = model or AUTO
-            return call.evolve(requested=model, model=model, body=data, stream=data.get("stream") is True), False
+            return call.evolve(
+                requested=model, model=model, body=data, stream=data.get("stream") is True
+            ), False
 
         metered = Metered(
             self._app,
@@ -120,7 +134,12 @@ class Door:
         watch: bool = True,
     ) -> None:
         call = Call(
-            id=new_id("req"), route=route, model=AUTO, body={}, received_at=self._house.now(), started=perf_counter()
+            id=new_id("req"),
+            route=route,
+            model=AUTO,
+            body={},
+            received_at=self._house.now(),
+            started=perf_counter(),
         )
         limits = self._house.settings.gateway
         try:
@@ -133,7 +152,9 @@ class Door:
             call = await self._house.pipeline.admit(
                 call.evolve(credential=Secret(key) if key else None, headers=headers)
             )
-            raw = await read_body(receive, headers, limit=limits.max_body_bytes, timeout_s=limits.body_timeout_s)
+            raw = await read_body(
+                receive, headers, limit=limits.max_body_bytes, timeout_s=limits.body_timeout_s
+            )
             call, wants_usage = await parse(call, decode(raw))
             call, _ = await self._house.pipeline.enter(call)
             await (_watched(play(call, wants_usage), receive) if watch else play(call, wants_usage))
@@ -149,7 +170,8 @@ class Door:
 
 
 async def _watched(work: Any, receive: Receive) -> None:
-    """Runs the work until it ends or the client goes away; then it is cancelled and has settled when this returns."""
+    """Runs the work until it ends or the client goes away; then it is cancelled and has settled when this
+    returns."""
     running, gone = asyncio.ensure_future(work), asyncio.ensure_future(until_gone(receive))
     try:
         await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import litellm
+from litellm.litellm_core_utils.rules import Rules
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.litellm_pre_call_utils import LiteLLMProxyRequestSetup
 
@@ -23,14 +24,17 @@ _SEEN_HEADERS = ("user-agent", "content-type", "x-forwarded-for", "traceparent",
 
 @lru_cache(maxsize=4096)
 def user_of(principal: Principal) -> UserAPIKeyAuth:
-    """The principal as LiteLLM knows people: the tenant is its team, the key's id (hashed, as it hashes keys) its key."""
+    """The principal as LiteLLM knows people: the tenant is its team, the key's id (hashed, as it hashes keys)
+    its key."""
     return UserAPIKeyAuth(
         api_key=hash_key(principal.key_id),
         key_alias=principal.key_name or principal.key_id,
         team_id=principal.tenant,
         team_alias=principal.tenant,
         user_id=principal.tenant,
-        user_role=LitellmUserRoles.PROXY_ADMIN if principal.role == "admin" else LitellmUserRoles.INTERNAL_USER,
+        user_role=LitellmUserRoles.PROXY_ADMIN
+        if principal.role == "admin"
+        else LitellmUserRoles.INTERNAL_USER,
     )
 
 
@@ -38,15 +42,16 @@ def user_of(principal: Principal) -> UserAPIKeyAuth:
 def _key_metadata(principal: Principal) -> Mapping[str, Any]:
     data: dict[str, Any] = {"metadata": {}}
     return dict(
-        LiteLLMProxyRequestSetup.add_user_api_key_auth_to_request_metadata(data, user_of(principal), "metadata")[
-            "metadata"
-        ]
+        LiteLLMProxyRequestSetup.add_user_api_key_auth_to_request_metadata(
+            data, user_of(principal), "metadata"
+        )["metadata"]
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call as LiteLLM sees it; `data` is LiteLLM's own kind of request dictionary, which its hooks may change."""
+    """One call as LiteLLM sees it; `data` is LiteLLM's own kind of request dictionary, which its hooks may
+    change."""
 
     data: dict[str, Any]
     user: UserAPIKeyAuth
@@ -62,20 +67,25 @@ class Engine:
         """A call that no provider and no callback sees."""
         message = {"role": "user", "content": "warm"}
         answer = await litellm.acompletion(
-            model="openai/gpt-4o-mini", messages=[message], mock_response="up", stream=stream, **{"no-log": True}
+            model="openai/gpt-4o-mini",
+            messages=[message],
+            mock_response="up",
+            stream=stream,
+            **{"no-log": True},
         )
         if stream:
             async for _ in answer:
                 pass
 
     async def prepare(self, call: Call) -> Request:
-        """Builds the arguments and runs the pre-call hooks of the YAML's callbacks and guardrails; they may raise."""
+        """Builds the arguments and runs the pre-call hooks of the YAML's callbacks and guardrails; they may
+        raise."""
         request = Request(_arguments(call), user_of(call.principal), host.foreign_callbacks(self._handler))
         if not request.hooked:
             return request
         logging_obj, data = litellm.utils.function_setup(
             original_function="acompletion",
-            rules_obj=litellm.utils.Rules(),
+            rules_obj=Rules(),
             start_time=datetime.now(UTC).replace(tzinfo=None),
             **request.data,
         )
@@ -118,7 +128,8 @@ class Engine:
         return replaced or error
 
     async def chunks(self, request: Request, response: Any) -> AsyncIterator[Any]:
-        """The stream's chunks, through the streaming hooks of other people's callbacks where there are any."""
+        """The stream's chunks, through the streaming hooks of other people's callbacks where there are
+        any."""
         hooks = host.proxy_logging()
         source = response
         if request.hooked and hooks.needs_iterator_wrap():
@@ -148,7 +159,8 @@ def _arguments(call: Call) -> dict[str, Any]:
         "sentinella_request_id": call.id,
     }
     if call.stream:
-        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        options: Any = body.get("stream_options") or {}
+        body["stream_options"] = {**options, "include_usage": True}
     if call.options.session_id:
         body["litellm_session_id"] = metadata["session_id"] = call.options.session_id
     return {

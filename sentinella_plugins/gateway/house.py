@@ -10,15 +10,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sentinella_plugins.api import application
+from sentinella_plugins.api.public import VERSION
 from sentinella_plugins.app import Sentinella
 from sentinella_plugins.bootstrap import Keys, announce, ensure_keys
 from sentinella_plugins.gateway import deployments, host
 from sentinella_plugins.gateway.callbacks import Handler
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
 from sentinella_plugins.gateway.conductor import Conductor
-from sentinella_plugins.gateway.key_auth import KeyAuth
 from sentinella_plugins.gateway.demo_process import DemoProcess
 from sentinella_plugins.gateway.engine import Engine
+from sentinella_plugins.gateway.key_auth import KeyAuth
 from sentinella_plugins.gateway.meter import Meter
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.secrets import mask
@@ -68,25 +69,24 @@ class House:
 
     def starting(self) -> dict[str, str]:
         """What `/health` says while it is not open."""
-        return {"status": "degraded", "cache": "disconnected", "version": application.VERSION, "reason": self.problem}
+        return {"status": "degraded", "cache": "disconnected", "version": VERSION, "reason": self.problem}
 
     async def _keep_trying(self) -> None:
         for step in (self.app.open, self._make_deployments_ready, self._warm_up):
-            while not await self._try(step):
-                await asyncio.sleep(_RETRY_S)
+            await self._insist(step)
         self._open = True
         self._tried.set()
         announce(self._keys, self.settings.data_dir, os.environ)
 
-    async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
-        try:
-            await step()
-        except Exception as error:
-            self.problem = mask(str(error))
-            self._tried.set()
-            logger.exception("Sentinella cannot open yet and tries again in %s s", _RETRY_S)
-            return False
-        return True
+    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                return await step()
+            except Exception as error:
+                self.problem = mask(str(error))
+                self._tried.set()
+                logger.exception("Sentinella cannot open yet and tries again in %s s", _RETRY_S)
+                await asyncio.sleep(_RETRY_S)
 
     async def _warm_up(self) -> None:
         """The first use of LiteLLM and of the tokenizer loads much: not at the cost of the first client."""
@@ -95,7 +95,7 @@ class House:
         await self.catalogue.count_text("warm")
 
     async def _make_deployments_ready(self) -> None:
-        while host.llm_router() is None:
+        while host.llm_router() is None:  # noqa: ASYNC110  # LiteLLM has no event for it
             await asyncio.sleep(_ROUTER_WAIT_S)
         models = host.configured_models()
         url = await self._demo_url() if deployments.needs_demo(models) else None

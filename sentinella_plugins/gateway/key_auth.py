@@ -23,7 +23,11 @@ class KeyAuth:
             return user_of(request.scope.get("sentinella.principal") or await self._administrator(api_key))
         except SentinellaError as error:
             raise ProxyException(
-                message=error.message, type=error.type, param=error.param, code=error.status, openai_code=error.code
+                message=error.message,
+                type=error.type,
+                param=error.param,
+                code=error.status,
+                openai_code=error.code,
             ) from None
 
     async def _administrator(self, api_key: str | None) -> Principal:

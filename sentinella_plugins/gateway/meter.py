@@ -46,7 +46,9 @@ class Meter:
         payload = kwargs.get("standard_logging_object") or {}
         usage = usage_of(getattr(response, "usage", None))
         if not usage.total:
-            usage = Usage(prompt=payload.get("prompt_tokens") or 0, completion=payload.get("completion_tokens") or 0)
+            usage = Usage(
+                prompt=payload.get("prompt_tokens") or 0, completion=payload.get("completion_tokens") or 0
+            )
         reading = Reading(
             model=str(payload.get("model_group") or payload.get("model") or ""),
             provider=str(payload.get("custom_llm_provider") or ""),

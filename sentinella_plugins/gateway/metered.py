@@ -24,16 +24,49 @@ ROUTES = {
     if path != "/messages"
 }
 _FORBIDDEN = frozenset(
-    "api_base api_key api_version base_url custom_llm_provider deployment_id extra_headers fallbacks context_window_fallbacks "
-    "headers litellm_metadata litellm_params mock_response mock_timeout mock_tool_calls model_info model_list num_retries "
-    "organization proxy_server_request default_headers extra_query extra_body client cache no-log ssl_verify "
-    "input_cost_per_token output_cost_per_token litellm_call_id litellm_session_id user_config guardrails".split()
+    [
+        "api_base",
+        "api_key",
+        "api_version",
+        "base_url",
+        "custom_llm_provider",
+        "deployment_id",
+        "extra_headers",
+        "fallbacks",
+        "context_window_fallbacks",
+        "headers",
+        "litellm_metadata",
+        "litellm_params",
+        "mock_response",
+        "mock_timeout",
+        "mock_tool_calls",
+        "model_info",
+        "model_list",
+        "num_retries",
+        "organization",
+        "proxy_server_request",
+        "default_headers",
+        "extra_query",
+        "extra_body",
+        "client",
+        "cache",
+        "no-log",
+        "ssl_verify",
+        "input_cost_per_token",
+        "output_cost_per_token",
+        "litellm_call_id",
+        "litellm_session_id",
+        "user_config",
+        "guardrails",
+    ]
 )
 
 
 def forbidden_field(data: dict[str, Any]) -> str | None:
     """A field of the body that would steer LiteLLM instead of the model."""
-    return next((name for name in data if name in _FORBIDDEN or name.startswith(("aws_", "vertex_", "azure_"))), None)
+    return next(
+        (name for name in data if name in _FORBIDDEN or name.startswith(("aws_", "vertex_", "azure_"))), None
+    )
 
 
 class Metered:
@@ -47,7 +80,8 @@ class Metered:
         self._wait_s = wait_s
 
     async def play(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the call on to LiteLLM's endpoint; its answer is held back until its numbers are in the books."""
+        """Passes the call on to LiteLLM's endpoint; its answer is held back until its numbers are in the
+        books."""
         self._meter.expect(call.id)
         answer = _Answer(send, call)
         began = perf_counter()
@@ -72,11 +106,20 @@ class Metered:
         progress = Progress(started=call.started, model=call.model)
         ok = answer.status is not None and answer.status < 400 and answer.complete
         if answer.status is None or answer.status < 400:
-            await asyncio.shield(asyncio.ensure_future(self._read(call, progress, self._wait_s if ok else 0.5)))
+            await asyncio.shield(
+                asyncio.ensure_future(self._read(call, progress, self._wait_s if ok else 0.5))
+            )
         elapsed = (perf_counter() - began) * 1000
-        error = None if ok else UpstreamFailed(code=f"status_{answer.status}" if answer.status else "no_answer")
+        error = (
+            None if ok else UpstreamFailed(code=f"status_{answer.status}" if answer.status else "no_answer")
+        )
         progress.attempts.append(
-            Attempt(model=progress.model, provider=progress.provider, status="success" if ok else "error", ms=elapsed)
+            Attempt(
+                model=progress.model,
+                provider=progress.provider,
+                status="success" if ok else "error",
+                ms=elapsed,
+            )
         )
         progress.first_token = answer.first_byte
         status = "success" if ok else "cancelled" if gone or answer.gone else "error"
@@ -93,13 +136,15 @@ class Metered:
         if reading is not None:
             progress.usage, progress.cost = reading.usage, reading.cost
         elif call.estimate is not None:
-            progress.usage = Usage(prompt=call.estimate.prompt_tokens, completion=call.estimate.completion_tokens)
+            progress.usage = Usage(
+                prompt=call.estimate.prompt_tokens, completion=call.estimate.completion_tokens
+            )
             progress.cost = call.estimate.cost
 
 
 class _Answer:
-    """LiteLLM's answer on its way out. A JSON answer is held until the books are closed, so that its headers tell the
-    cost; of a stream only the last message is."""
+    """LiteLLM's answer on its way out. A JSON answer is held until the books are closed, so that its headers
+    tell the cost; of a stream only the last message is."""
 
     def __init__(self, send: Send, call: Call) -> None:
         self._send = send
@@ -115,7 +160,9 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._streaming = any(k == b"content-type" and v.startswith(b"text/event-stream") for k, v in message["headers"])
+            self._streaming = any(
+                k == b"content-type" and v.startswith(b"text/event-stream") for k, v in message["headers"]
+            )
         elif self.first_byte is None:
             self.first_byte = perf_counter()
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -137,7 +184,10 @@ class _Answer:
             added = answers.headers(self._call, model=self.model or self._call.model, cost=cost)
             ours = {name.encode() for name in added}
             kept = [(name, value) for name, value in message["headers"] if name.lower() not in ours]
-            message = {**message, "headers": [*kept, *((k.encode(), v.encode("latin-1")) for k, v in added.items())]}
+            message = {
+                **message,
+                "headers": [*kept, *((k.encode(), v.encode("latin-1")) for k, v in added.items())],
+            }
         try:
             await self._send(message)
         except OSError:
@@ -164,7 +214,9 @@ def _scope(scope: Scope, call: Call) -> Scope:
 def _payload(call: Call) -> bytes:
     body = {**call.body, "model": call.model}
     if call.stream and call.route == "/v1/completions" and "stream_options" not in body:
-        # Otherwise a streamed text completion tells no usage; the second field takes it out of the client's stream again.
+        # Otherwise a streamed text completion tells no usage; the second field takes it out of the client's
+        # stream again.
+
         body |= {"stream_options": {"include_usage": True}, "_litellm_strip_stream_usage": True}
     return orjson.dumps(body)
 

@@ -16,8 +16,9 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class Outgoing:
-    """Sends chunks as they come, but keeps the one with `finish_reason` until the books are closed: the added fields
-    ride on the last chunk, and a client that did not ask for usage never sees a chunk without choices."""
+    """Sends chunks as they come, but keeps the one with `finish_reason` until the books are closed: the added
+    fields ride on the last chunk, and a client that did not ask for usage never sees a chunk without
+    choices."""
 
     def __init__(self, call: Call, send: Send, *, wants_usage: bool) -> None:
         self._call = call
@@ -60,7 +61,8 @@ class Outgoing:
         await self._send({"type": "http.response.body", "body": _DONE})
 
     async def fail(self, error: SentinellaError) -> None:
-        """Tells the truth about a broken answer: an error event, and no `[DONE]` that would call it complete."""
+        """Tells the truth about a broken answer: an error event, and no `[DONE]` that would call it
+        complete."""
         body = {**problem(error).body, "sentinella": {"request_id": self._call.id}}
         await self._send({"type": "http.response.body", "body": sse(orjson.dumps(body, default=str))})
 

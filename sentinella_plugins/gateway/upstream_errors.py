@@ -15,7 +15,9 @@ from sentinella_plugins.kernel.call import Attempt
 from sentinella_plugins.kernel.errors import SentinellaError, UpstreamFailed
 from sentinella_plugins.kernel.secrets import mask
 
-_PREFIX = re.compile(r"^(litellm\.)?(\w+Error|\w+Exception)?:?\s*(litellm\.)?(\w+Error|\w*Exception)?\s*[-:]*\s*")
+_PREFIX = re.compile(
+    r"^(litellm\.)?(\w+Error|\w+Exception)?:?\s*(litellm\.)?(\w+Error|\w*Exception)?\s*[-:]*\s*"
+)
 _LONGEST = 600
 
 # (exception, status, code): the first match counts, so the narrow ones come first.

@@ -32,7 +32,8 @@ def credential(headers: Mapping[str, str]) -> str | None:
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float) -> bytes:
-    """The whole body. `TooLarge` as early as its announced or real length shows it, `RequestTimeout`, `ClientGone`."""
+    """The whole body. `TooLarge` as early as its announced or real length shows it, `RequestTimeout`,
+    `ClientGone`."""
     announced = headers.get("content-length", "0")
     if not announced.isascii() or not announced.isdigit():
         raise BadRequest("The header `content-length` is not a number.")
@@ -71,7 +72,9 @@ async def until_gone(receive: Receive) -> None:
 
 async def send_json(send: Send, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     content = orjson.dumps(body, default=str)
-    await send_start(send, status, {"content-type": "application/json", "content-length": str(len(content)), **headers})
+    await send_start(
+        send, status, {"content-type": "application/json", "content-length": str(len(content)), **headers}
+    )
     await send({"type": "http.response.body", "body": content})
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Self, TypeVar, cast
 
 from sentinella_plugins.kernel.errors import SentinellaError
 from sentinella_plugins.kernel.limits import UNLIMITED, Limits
-from sentinella_plugins.kernel.money import Nano
+from sentinella_plugins.kernel.money import FREE, Nano
 from sentinella_plugins.kernel.secrets import Secret
 
 Json = Mapping[str, object]
@@ -63,8 +63,9 @@ class Estimate:
 class Call:
     """One request on its way in. Stages never change it; they return a changed copy.
 
-    `body` is what a provider may see, without Sentinella's fields; `requested` is the model that the client named and
-    `model` what will be asked (`"auto"` until the router has chosen); `notes` are what rooms leave themselves for the way back.
+    `body` is what a provider may see, without Sentinella's fields; `requested` is the model that the client
+    named and `model` what will be asked (`"auto"` until the router has chosen); `notes` are what rooms leave
+    themselves for the way back.
     """
 
     id: str
@@ -123,7 +124,7 @@ class Attempt:
     status: Literal["success", "error", "cancelled"]
     ms: float
     error: str | None = None
-    cost: Nano = Nano(0)
+    cost: Nano = FREE
 
     def public(self) -> dict[str, object]:
         return {
@@ -143,7 +144,7 @@ class Outcome:
     model: str = ""
     provider: str = ""
     usage: Usage = Usage()
-    cost: Nano = Nano(0)
+    cost: Nano = FREE
     latency_ms: float = 0.0
     first_token_ms: float | None = None
     attempts: tuple[Attempt, ...] = ()

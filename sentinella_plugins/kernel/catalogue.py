@@ -12,7 +12,8 @@ from sentinella_plugins.kernel.money import Nano
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
-    """Prices in USD per million tokens and sizes in tokens come from LiteLLM's cost map; `None` is unknown."""
+    """Prices in USD per million tokens and sizes in tokens come from LiteLLM's cost map; `None` is
+    unknown."""
 
     name: str
     provider: str
@@ -34,9 +35,11 @@ class Catalogue(Protocol):
     def find(self, name: str) -> ModelCard | None: ...
 
     async def count_prompt(self, model: str, body: Json) -> int:
-        """Tokens of the prompt of a chat, completion, embedding, responses or messages body, tools included."""
+        """Tokens of the prompt of a chat, completion, embedding, responses or messages body, tools
+        included."""
         ...
 
     def cost(self, model: str, usage: Usage) -> Nano:
-        """Price of this usage by LiteLLM's cost map and the YAML's overrides; 0 when the model has no price."""
+        """Price of this usage by LiteLLM's cost map and the YAML's overrides; 0 when the model has no
+        price."""
         ...

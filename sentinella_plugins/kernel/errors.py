@@ -1,4 +1,5 @@
-"""Everything that can go wrong, drawn as a tree. A class docstring is its default message and says what to do next."""
+"""Everything that can go wrong, drawn as a tree. A class docstring is its default message and says what to do
+next."""
 
 from __future__ import annotations
 
@@ -124,7 +125,8 @@ class Unprocessable(SentinellaError):
 
 
 class LimitExceeded(SentinellaError):
-    """A limit of this tenant or key is reached. Wait for the reset or ask your administrator for a higher limit."""
+    """A limit of this tenant or key is reached. Wait for the reset or ask your administrator for a higher
+    limit."""
 
     status = 429
     code = "rate_limit"

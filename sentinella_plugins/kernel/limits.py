@@ -11,7 +11,7 @@ from sentinella_plugins.kernel.money import Nano, nano, usd
 
 def _parse_usd(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("must be an amount of dollars such as \"5.00\"")
+        raise ValueError('must be an amount of dollars such as "5.00"')
     amount = nano(value)
     if not 0 <= amount <= 2**53:
         raise ValueError("must be between 0 and 9 million dollars")

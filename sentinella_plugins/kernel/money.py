@@ -9,6 +9,7 @@ Nano = NewType("Nano", int)
 """10^-9 US dollars. A token of the cheapest models costs tens of them, so no price is rounded away."""
 
 _NANO = Decimal(10) ** 9
+FREE = Nano(0)
 
 
 def nano(usd: str | int | float | Decimal) -> Nano:

@@ -30,7 +30,9 @@ def is_well_formed(key: str) -> bool:
     return (
         key.startswith(KEY_PREFIX)
         and len(body) == _BODY + 6
-        and hmac.compare_digest(body[_BODY:].encode(), _checksum(body[:_BODY]).encode())
+        and hmac.compare_digest(
+            body[_BODY:].encode("utf-8", "surrogatepass"), _checksum(body[:_BODY]).encode()
+        )
     )
 
 
@@ -51,7 +53,9 @@ def hint(key: str) -> str:
 
 def mask(text: str) -> str:
     """The text with everything that looks like a credential replaced by its hint."""
-    if not any(telltale in text for telltale in _TELLTALES):  # the expression below is slow, and this is on every log line
+    if not any(
+        telltale in text for telltale in _TELLTALES
+    ):  # the expression below is slow, and this is on every log line
         return text
     return _LOOKS_SECRET.sub(lambda found: hint(found.group()), text)
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """`limit`, `remaining` and `reset_s` are of the tightest request window; all `None` when requests are unlimited.
+    """`limit`, `remaining` and `reset_s` are of the tightest request window; all `None` when requests are
+    unlimited.
 
-    `budget_left` maps each limited quantity to what is left of it, reservations counted as used: whole numbers for
-    requests and tokens, exact decimal strings for dollars (`{"cost_per_day_usd": "4.25", "requests_per_minute": 59}`).
+    `budget_left` maps each limited quantity to what is left of it, reservations counted as used: whole
+    numbers for requests and tokens, exact decimal strings for dollars (`{"cost_per_day_usd": "4.25",
+    "requests_per_minute": 59}`).
     """
 
     limit: int | None = None

@@ -12,5 +12,6 @@ class RouterConfig(BaseModel):
 
     default_model: str | None = Field(
         default="gpt-4o-mini",
-        description="Asked when `model` is omitted or `auto` and the tenant may use it; else the cheapest allowed one.",
+        description="Asked when `model` is omitted or `auto` and the tenant may use it; else the "
+        "cheapest allowed one.",
     )

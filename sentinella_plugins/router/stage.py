@@ -12,7 +12,6 @@ from sentinella_plugins.router.service import RouterService
 Allowed = Callable[[Call], Awaitable[Callable[[str], bool]]]
 
 
-
 @dataclass(frozen=True, slots=True)
 class RouterStage:
     """`allowed` tells for a call which models its tenant and key may use."""

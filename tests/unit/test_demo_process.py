@@ -38,7 +38,7 @@ def started(folder: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str
         "--ready-file",
         str(ready),
     ]
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE
     )
     deadline = time.monotonic() + 20
