@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,7 @@ def _kept(data_dir: Path) -> tuple[dict[str, str], bool]:
 
 def _create(path: Path) -> bool:
     """Writes a private draft and links it into place, so that of many processes exactly one wins."""
-    draft = path.with_name(f".{FILE}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")  # mode 600 from its first moment
     with os.fdopen(descriptor, "w") as file:
         json.dump({"master_key": new_key(), "api_key": new_key()}, file)
     try:
@@ -57,7 +57,7 @@ def _create(path: Path) -> bool:
     except FileExistsError:
         return False
     finally:
-        draft.unlink()
+        os.unlink(draft)
     return True
 
 

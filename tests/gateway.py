@@ -175,11 +175,21 @@ class Gateway(Proxy):
             trust_env=False,
         )
         self.default = Key("default", self.api_key, "default")
+        self._secrets = [self.master_key, self.api_key]
         self._tenants = 0
 
     def __exit__(self, *_: object) -> None:
         self.admin.close()
         self.stop()
+        self.check_secrets()
+
+    def check_secrets(self) -> None:
+        """No key in the log nor in anything that was kept, whatever the tests did."""
+        files = [self._log_file, *(path for path in self.data.rglob("*") if path.is_file())]
+        for file in files:
+            content = file.read_bytes()
+            for secret in self._secrets:
+                assert secret.encode() not in content, f"a key is in `{file}`"
 
     def healthy(self) -> bool:
         with suppress(httpx.HTTPError):
@@ -198,6 +208,7 @@ class Gateway(Proxy):
     def key(self, tenant: str, **fields: object) -> Key:
         answer = self.admin.post(f"/v1/tenants/{tenant}/keys", json={"name": "test", **fields})
         made = answer.raise_for_status().json()
+        self._secrets.append(made["key"])
         return Key(made["id"], made["key"], tenant)
 
     def client(self, key: Key | None = None) -> httpx.Client:
