@@ -15,9 +15,7 @@ from sentinella_plugins.kernel.call import Attempt
 from sentinella_plugins.kernel.errors import SentinellaError, UpstreamFailed
 from sentinella_plugins.kernel.secrets import mask
 
-_PREFIX = re.compile(
-    r"^(litellm\.)?(\w+Error|\w+Exception)?:?\s*(litellm\.)?(\w+Error|\w*Exception)?\s*[-:]*\s*"
-)
+_PREFIXES = re.compile(r"^((litellm\.)?\w*(Error|Exception)\b\s*[-:]*\s*)+")
 _LONGEST = 600
 
 # (exception, status, code): the first match counts, so the narrow ones come first.
@@ -65,8 +63,11 @@ def describe(error: BaseException) -> str:
     """One line without secrets, class names and traces."""
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "The model did not answer in time."
-    text = str(getattr(error, "message", None) or error).split("\nTraceback", 1)[0].strip()
-    text = mask(_PREFIX.sub("", text, count=1)) or "The model's provider failed."
+    if isinstance(error, RouterRateLimitError):
+        return "The model's provider failed just now and is given a rest. Retry shortly."
+    # What LiteLLM adds (its fallbacks, its documentation, the model group) stands in lines of its own.
+    text = str(getattr(error, "message", None) or error).strip().split("\n", 1)[0]
+    text = mask(_PREFIXES.sub("", text)) or "The model's provider failed."
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 

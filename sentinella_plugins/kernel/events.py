@@ -51,6 +51,33 @@ class PartFailed(Event):
     error: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BreakerOpened(Event):
+    """A model is left alone until then (Unix seconds): `reason` tells why. Of no tenant."""
+
+    model: str
+    reason: str
+    until: float
+    error_rate: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BreakerClosed(Event):
+    """A model answers again. Of no tenant."""
+
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FellBack(Event):
+    """A call went on to another model: `code` tells why."""
+
+    request_id: str
+    from_model: str
+    to_model: str
+    code: str
+
+
 class Events:
     """Handlers run in the order they subscribed; one that fails is logged and does not stop the others."""
 

@@ -94,3 +94,14 @@ leases = Table(
     Column("owner", String(64), primary_key=True),
     Column("until", Double, nullable=False),
 )
+
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("model", String(256), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("until", Double, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("owner", String(64), nullable=False),  # the worker whose word this is
+)

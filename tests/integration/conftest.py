@@ -10,9 +10,12 @@ from sentinella_plugins.demo import Demo
 from tests.gateway import Gateway, running_gateway
 
 
+IMPATIENT = {"SENTINELLA_GATEWAY__BODY_TIMEOUT_S": "3"}
+
+
 @pytest.fixture(scope="session")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
+    with running_gateway(tmp_path_factory.mktemp("gateway"), env=IMPATIENT) as gateway:
         yield gateway
 
 
