@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from sentinella_plugins.accounting.service import AccountingService
 from sentinella_plugins.accounting.stage import AccountingStage
@@ -14,6 +14,8 @@ from sentinella_plugins.auth.models import StaticKeys
 from sentinella_plugins.auth.service import AuthService
 from sentinella_plugins.auth.stage import AuthStage
 from sentinella_plugins.bootstrap import Keys
+from sentinella_plugins.fallback.models import Preferences
+from sentinella_plugins.fallback.service import FallbackService
 from sentinella_plugins.kernel.access import may_use
 from sentinella_plugins.kernel.call import Call
 from sentinella_plugins.kernel.catalogue import Catalogue
@@ -59,6 +61,7 @@ class Sentinella:
             settings.data_dir / "spool",
             on_spool=self.tracing.metrics.ledger_spooled,
         )
+        self.fallback = FallbackService(database, catalogue, self.events, self.clock, settings.fallback)
         self.router = RouterService(catalogue, settings.router)
         self.pipeline = self._pipeline()
         self.tracing.listen(self.events)
@@ -75,13 +78,14 @@ class Sentinella:
     async def open(self) -> None:
         await self.storage.open()
         await self.tenancy.open()
-        loops = (self.tenancy.run, self.accounting.run)
+        loops = (self.tenancy.run, self.accounting.run, self.fallback.run)
         self._tasks = [asyncio.create_task(loop(), name=loop.__qualname__) for loop in loops]
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.fallback.close()
         await self.auth.close()
         await self.accounting.close()
         await self.storage.close()
@@ -90,6 +94,16 @@ class Sentinella:
         """Which models the tenant and the key of a call may use."""
         tenant = await self.tenancy.tenant(call.principal.tenant)
         return partial(may_use, call.principal.models, tenant.models)
+
+    async def wishes(self, call: Call) -> tuple[Callable[[str], bool], Preferences]:
+        """Which models may stand in for one that fails, and which of them this tenant or request prefers."""
+        tenant = await self.tenancy.tenant(call.principal.tenant)
+        asked: Any = call.options.routing
+        preferences = Preferences(
+            providers=asked.get("providers") or tenant.preferences.providers,
+            exclude=(*tenant.preferences.exclude, *(asked.get("exclude") or ())),
+        )
+        return partial(may_use, call.principal.models, tenant.models), preferences
 
     def _pipeline(self) -> Pipeline:
         """The order of a call's journey: here and nowhere else."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from sentinella_plugins.accounting.config import AccountingConfig
 from sentinella_plugins.auth.config import AuthConfig
+from sentinella_plugins.fallback.config import FallbackConfig
 from sentinella_plugins.kernel.errors import SettingsError
 from sentinella_plugins.router.config import RouterConfig
 from sentinella_plugins.storage.config import StorageConfig
@@ -36,14 +37,18 @@ class GatewayConfig(BaseModel):
     max_header_count: int = Field(
         default=200, ge=10, description="Most request headers; beyond it the answer is 431."
     )
-    call_timeout_s: float = Field(
-        default=600.0, gt=0, description="Longest time one call may take at its model, in seconds; then 504."
-    )
     meter_wait_s: float = Field(
         default=5.0,
         ge=0,
         description="On LiteLLM's own routes: longest wait for the usage of an answer, in seconds; then "
         "the estimate counts.",
+    )
+    pipe: bool = Field(
+        default=True,
+        description="Ask upstreams that speak OpenAI's wire format without LiteLLM's wrappers, where no callback listens.",
+    )
+    max_connections: int = Field(
+        default=1000, ge=1, le=100_000, description="Most connections of one worker to such upstreams."
     )
     extra_params: tuple[str, ...] = Field(
         default=(),
@@ -94,6 +99,7 @@ class Settings(BaseModel):
     auth: AuthConfig = AuthConfig()
     tenancy: TenancyConfig = TenancyConfig()
     router: RouterConfig = RouterConfig()
+    fallback: FallbackConfig = FallbackConfig()
     accounting: AccountingConfig = AccountingConfig()
     tracing: TracingConfig = TracingConfig()
 

@@ -79,7 +79,10 @@ class Proxy:
         # Ends the group when this process is killed and cannot do it itself.
         script = f"read -r _; kill -9 -- -{self._process.pid}"
         self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", script], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            ["/bin/sh", "-c", script],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         wait_until(self._ready, START_S)
 
@@ -255,7 +258,9 @@ def extended(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     return file
 
 
-def question(text: str = "Say something.", model: str | None = "gpt-4o-mini", **fields: object) -> dict[str, Any]:
+def question(
+    text: str = "Say something.", model: str | None = "gpt-4o-mini", **fields: object
+) -> dict[str, Any]:
     """A chat body."""
     body = {"messages": [{"role": "user", "content": text}], **fields}
     return body if model is None else {"model": model, **body}

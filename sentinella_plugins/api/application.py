@@ -14,6 +14,7 @@ from sentinella_plugins.api.problems import problem
 from sentinella_plugins.api.public import VERSION
 from sentinella_plugins.app import Sentinella
 from sentinella_plugins.auth import routes as auth
+from sentinella_plugins.fallback import routes as fallback
 from sentinella_plugins.kernel.errors import BadRequest, MethodNotAllowed, NotFound, SentinellaError
 from sentinella_plugins.tenancy import routes as tenancy
 from sentinella_plugins.tracing import routes as tracing
@@ -32,6 +33,7 @@ def build(app: Sentinella) -> FastAPI:
     api.include_router(public.router(app, keeper))
     api.include_router(tenancy.router(app.tenancy, keeper))
     api.include_router(auth.router(app.auth, keeper))
+    api.include_router(fallback.router(app.fallback, keeper))
     api.include_router(accounting.router(app.accounting, keeper, app.clock))
     api.include_router(tracing.router(app.tracing, keeper))
     api.add_exception_handler(SentinellaError, _answer)

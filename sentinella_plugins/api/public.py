@@ -48,7 +48,8 @@ def _health(parts: Mapping[str, str | None]) -> dict[str, Any]:
     failed = {name: reason for name, reason in parts.items() if reason is not None}
     cache = "disconnected" if "counters" in failed else "connected"
     body: dict[str, Any] = {"status": "degraded" if failed else "healthy", "cache": cache, "version": VERSION}
-    return {**body, "reasons": failed} if failed else body
+    reason = "; ".join(f"{name}: {why}" for name, why in failed.items())
+    return {**body, "reason": reason} if failed else body
 
 
 def _model(card: ModelCard) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Breakers:
         self._clock = clock
         self._breakers: dict[str, Breaker] = {}
         self._last_errors: dict[str, tuple[str, float]] = {}
-        self._born = clock.now()
+        self._born, self._began = clock.now(), clock.monotonic()
 
     def blocked_until(self, model: str, now: float) -> float | None:
         breaker = self._breakers.get(model)
@@ -32,7 +32,7 @@ class Breakers:
     def record(
         self, model: str, now: float, started: float, *, ok: bool, ms: float, code: str | None
     ) -> Transition | None:
-        breaker = self._of(model, started)
+        breaker = self._of(model)
         meaning = sign(ok, code)
         if not ok and code is not None and meaning != "none":
             self._last_errors[model] = (code, self._clock.now())
@@ -45,15 +45,15 @@ class Breakers:
     def adopt(self, model: str, to: Literal["open", "closed"], until: float, reason: str, now: float) -> bool:
         if to == "closed" and model not in self._breakers:
             return False
-        return self._of(model, now).adopt(to, until, reason, now)
+        return self._of(model).adopt(to, until, reason, now)
 
     def health(self, cards: Iterable[ModelCard]) -> list[Health]:
         return [self._health(card, self._clock.monotonic(), self._clock.now()) for card in cards]
 
-    def _of(self, model: str, now: float) -> Breaker:
+    def _of(self, model: str) -> Breaker:
         breaker = self._breakers.get(model)
         if breaker is None:
-            breaker = self._breakers[model] = Breaker(self._config, now)
+            breaker = self._breakers[model] = Breaker(self._config, self._began)
         return breaker
 
     def _health(self, card: ModelCard, now: float, unix: float) -> Health:

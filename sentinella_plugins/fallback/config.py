@@ -75,6 +75,9 @@ class FallbackConfig(BaseModel):
         description="Longest silence of a model before its first byte, in seconds; then the next model is "
         "asked.",
     )
+    reasoning_first_byte_s: Seconds = Field(
+        default=60.0, description="The same for models that may think long before their first word, in seconds."
+    )
     idle_s: Seconds = Field(
         default=15.0, description="Longest silence between two chunks of a stream, in seconds."
     )

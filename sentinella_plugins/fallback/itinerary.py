@@ -70,7 +70,7 @@ class Itinerary:
         now, requested = self._started, self._requested
         if self._blocked(now)(requested.name) is None:
             return self._go(requested, Step(requested.name), now)
-        card = self._pick(now, None)
+        card = self._pick(now, requested.provider)
         if card is not None:
             self._fell_over(requested.name, card.name, "breaker_open")
             return self._go(card, Step(card.name, reason="breaker_open"), now)
@@ -128,7 +128,7 @@ class Itinerary:
         blocked = self._blocked(now)
         choices = [
             (blocked(card.name) or 0.0, self._wait(card.name, now), index, card)
-            for index, card in enumerate(self._route().all())
+            for index, card in enumerate(self._route().all(long=self._longer_than is not None))
             if self._may_try(card)
         ]
         for _, wait_s, _, card in sorted(choices, key=lambda choice: choice[:3]):

@@ -27,9 +27,9 @@ class Route:
     automatic: Sequence[ModelCard] = ()
     long: Sequence[ModelCard] = ()
 
-    def all(self) -> list[ModelCard]:
-        named = {card.name: card for card in (self.requested, *self.long, *self.chain, *self.automatic)}
-        return list(named.values())
+    def all(self, *, long: bool = False) -> list[ModelCard]:
+        cards = (self.requested, *(self.long if long else ()), *self.chain, *self.automatic)
+        return list({card.name: card for card in cards}.values())
 
 
 class Planner:
@@ -119,28 +119,16 @@ def pick(
     for card in _longer(route.chain, longer_than):
         if free(card):
             return card
-    second = None
-    for card in _longer(route.automatic, longer_than):
-        if (second is None or card.provider != after) and free(card):
-            if card.provider != after:
-                return card
-            second = card
-    return second
+    healthy = [card for card in _longer(route.automatic, longer_than) if free(card)]
+    return _pop_diverse(healthy, after) if healthy else None
 
 
 def order(route: Route, blocked_until: BlockedUntil) -> list[ModelCard]:
     """Every candidate in the order in which one failure after the other would lead to it."""
-    healthy = blocked_until(route.requested.name) is None
-    ordered = [route.requested] if healthy else []
-    while (
-        card := pick(
-            route,
-            {card.name for card in ordered},
-            ordered[-1].provider if ordered else None,
-            blocked_until,
-        )
-    ) is not None:
-        ordered.append(card)
+    ordered = [card for card in (route.requested, *route.chain) if blocked_until(card.name) is None]
+    healthy = [card for card in route.automatic if blocked_until(card.name) is None]
+    while healthy:
+        ordered.append(_pop_diverse(healthy, (ordered[-1] if ordered else route.requested).provider))
     known = {card.name for card in ordered}
     return ordered + least_bad((card for card in route.all() if card.name not in known), blocked_until)
 
@@ -148,6 +136,11 @@ def order(route: Route, blocked_until: BlockedUntil) -> list[ModelCard]:
 def least_bad(cards: Iterable[ModelCard], blocked_until: BlockedUntil) -> list[ModelCard]:
     """The soonest to be tried again first."""
     return sorted(cards, key=lambda card: blocked_until(card.name) or 0.0)
+
+
+def _pop_diverse(cards: list[ModelCard], after: str | None) -> ModelCard:
+    """The nearest of another provider, else the nearest."""
+    return cards.pop(next((index for index, card in enumerate(cards) if card.provider != after), 0))
 
 
 def _elsewhere(known: Iterable[ModelCard], cards: Iterable[ModelCard]) -> tuple[ModelCard, ...]:

@@ -1,17 +1,18 @@
-"""What LiteLLM gives back → what the client gets, and what the books need."""
+"""What comes back from a model → what the client gets, and what the books need."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sentinella_plugins.kernel.call import Attempt, Call, Outcome, Usage
+from sentinella_plugins.kernel.call import Attempt, Call, Outcome, Status, Usage
 from sentinella_plugins.kernel.errors import SentinellaError
 from sentinella_plugins.kernel.money import FREE, Nano, usd_float
 from sentinella_plugins.kernel.standing import Standing
 from sentinella_plugins.router.service import Choice
 
-_NOT_OURS = ("provider_specific_fields",)
+NOTHING = Usage()
 
 
 @dataclass
@@ -21,28 +22,34 @@ class Progress:
     started: float
     model: str = ""
     provider: str = ""
-    usage: Usage | None = None
+    usage: Usage = NOTHING
     cost: Nano = FREE
-    asked: float | None = None
     first_token: float | None = None
-    left: bool = False
-    text: list[str] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    left: bool = False
 
-    def ms(self, at: float) -> float:
-        return (at - self.started) * 1000
+    def spend(self, attempt: Attempt, usage: Usage) -> None:
+        """Adds one attempt and what it used."""
+        self.attempts.append(attempt)
+        self.cost = Nano(self.cost + attempt.cost)
+        self.usage = Usage(
+            prompt=self.usage.prompt + usage.prompt,
+            completion=self.usage.completion + usage.completion,
+            cached=self.usage.cached + usage.cached,
+            reasoning=self.usage.reasoning + usage.reasoning,
+        )
 
     def outcome(
-        self, status: Any, now: float, error: SentinellaError | None = None, body: Any = None
+        self, status: Status, now: float, error: SentinellaError | None = None, body: Any = None
     ) -> Outcome:
         return Outcome(
             status=status,
             model=self.model,
             provider=self.provider,
-            usage=self.usage or Usage(),
+            usage=self.usage,
             cost=self.cost,
-            latency_ms=self.ms(now),
-            first_token_ms=None if self.first_token is None else self.ms(self.first_token),
+            latency_ms=(now - self.started) * 1000,
+            first_token_ms=None if self.first_token is None else (self.first_token - self.started) * 1000,
             attempts=tuple(self.attempts),
             error=error,
             body=body,
@@ -61,17 +68,35 @@ def usage_of(given: Any) -> Usage:
     )
 
 
+def usage_of_json(given: Any) -> Usage:
+    """From OpenAI's `usage` object; absent or strange numbers count as none."""
+    usage = given if isinstance(given, Mapping) else {}
+    prompt_details, completion_details = (
+        usage.get("prompt_tokens_details"),
+        usage.get("completion_tokens_details"),
+    )
+    return Usage(
+        prompt=_count(usage, "prompt_tokens"),
+        completion=_count(usage, "completion_tokens"),
+        cached=_count(prompt_details, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens"),
+        reasoning=_count(completion_details, "reasoning_tokens"),
+    )
+
+
+def _count(given: Any, name: str) -> int:
+    value = given.get(name) if isinstance(given, Mapping) else None
+    return value if isinstance(value, int) and value > 0 else 0
+
+
 def completion_body(response: Any, model: str) -> dict[str, Any]:
     """OpenAI's `chat.completion`, `content` and `refusal` present even when null, without LiteLLM's
     additions."""
-    body: dict[str, Any] = response.model_dump(
-        exclude_none=True, exclude={"choices": {"__all__": {"provider_specific_fields"}}}
-    )
+    body: dict[str, Any] = response.model_dump(exclude_none=True)
     body["model"] = model
     for choice in body.get("choices") or ():
+        choice.pop("provider_specific_fields", None)
         message = choice.get("message") or {}
-        for name in _NOT_OURS:
-            message.pop(name, None)
+        message.pop("provider_specific_fields", None)
         message.setdefault("content", None)
         message.setdefault("refusal", None)
         choice.setdefault("logprobs", None)
@@ -80,7 +105,7 @@ def completion_body(response: Any, model: str) -> dict[str, Any]:
 
 def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
     """The response fields that Sentinella adds."""
-    choice, standing = call.note(Choice), call.note(Standing)
+    choice, standing = call.note(Choice) or Choice(call.model, "requested", ()), call.note(Standing)
     return {
         "latency_ms": round(outcome.latency_ms, 3),
         "cached": outcome.cached,
@@ -89,13 +114,8 @@ def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
             "tenant": call.principal.tenant,
             "model": outcome.model,
             "provider": outcome.provider,
-            "routing": choice.public() if choice else {**Choice(call.model, "requested", ()).public()},
-            "cache": {
-                "status": "hit" if outcome.cached else "bypass",
-                "kind": None,
-                "similarity": None,
-                "entry_id": None,
-            },
+            "routing": choice.public(),
+            "cache": {"status": "bypass", "kind": None, "similarity": None, "entry_id": None},
             "cost_usd": usd_float(outcome.cost),
             "attempts": [attempt.public() for attempt in outcome.attempts],
             "budget_left": dict(standing.budget_left) if standing else {},
@@ -110,8 +130,10 @@ def headers(call: Call, *, model: str = "", cost: Nano | None = FREE) -> dict[st
         "x-request-id": call.id,
         "x-sentinella-cache": "bypass",
         "x-sentinella-model": model,
-        "x-sentinella-cost-usd": "pending"
-        if cost is None
-        else f"{usd_float(cost):.9f}".rstrip("0").rstrip("."),
+        "x-sentinella-cost-usd": "pending" if cost is None else _plain(cost),
         **(standing.headers() if standing else {}),
     }
+
+
+def _plain(cost: Nano) -> str:
+    return f"{usd_float(cost):.9f}".rstrip("0").rstrip(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from litellm.types.utils import CompletionTokensDetailsWrapper, PromptTokensDeta
 from litellm.types.utils import Usage as LiteLLMUsage
 
 from sentinella_plugins.gateway.deployments import provider_of
+from sentinella_plugins.gateway.pipe import fits
 from sentinella_plugins.kernel.call import Json, Usage
 from sentinella_plugins.kernel.catalogue import ModelCard
 from sentinella_plugins.kernel.money import Nano, nano
@@ -27,16 +29,19 @@ _CAPABILITIES = {
     "prompt_caching": "supports_prompt_caching",
     "pdf": "supports_pdf_input",
     "audio": "supports_audio_input",
+    "prefill": "supports_assistant_prefill",
 }
 
 
 class LiteLLMCatalogue:
     """Filled once the Router stands (`fill`); until then it is empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pipe: bool = True) -> None:
+        self._may_pipe = pipe
         self._cards: dict[str, ModelCard] = {}
         self._params: dict[str, Mapping[str, Any]] = {}
         self._names: dict[str | None, str] = {}
+        self._piped: dict[str, Mapping[str, Any]] = {}
 
     def fill(self, deployments: Sequence[Mapping[str, Any]]) -> None:
         self._names = {
@@ -45,9 +50,15 @@ class LiteLLMCatalogue:
         self._params = {model["model_name"]: model["litellm_params"] for model in reversed(deployments)}
         cards = {model["model_name"]: _card(model) for model in reversed(deployments)}
         self._cards = dict(reversed(cards.items()))
-        for (
-            card
-        ) in cards.values():  # an answer names what stands in for a retired model: it has a price as well
+        sizes = Counter(model["model_name"] for model in deployments)
+        alone = (model for model in deployments if sizes[model["model_name"]] == 1)
+        self._piped = {
+            model["model_name"]: model["litellm_params"]
+            for model in alone
+            if self._may_pipe and fits(model["litellm_params"])
+        }
+        # An answer names what stands in for a retired model: it has a price as well.
+        for card in cards.values():
             if card.replaced_by:
                 self._params.setdefault(card.replaced_by, self._params[card.name])
 
@@ -57,11 +68,19 @@ class LiteLLMCatalogue:
     def find(self, name: str) -> ModelCard | None:
         return self._cards.get(name)
 
+    def piped(self, name: str) -> Mapping[str, Any] | None:
+        """Parameters of a model that can be asked by the short road; `None` for all others."""
+        return self._piped.get(name)
+
+    def public_name(self, name: str) -> tuple[str, str]:
+        """Name and provider of the model that answers to a name: of a retired one, what stands in for it."""
+        card = self._cards.get(name)
+        return (card.replaced_by or card.name, card.provider) if card else (name, "")
+
     def answered_by(self, response: Any, asked: str) -> tuple[str, str]:
-        """Name and provider of the model that answered: of a retired name, the one that stands in for it."""
+        """Name and provider of the model that answered, by LiteLLM's id of its deployment."""
         hidden = getattr(response, "_hidden_params", None) or {}
-        card = self._cards.get(self._names.get(hidden.get("model_id"), asked)) or self._cards.get(asked)
-        return (card.replaced_by or card.name, card.provider) if card else (asked, "")
+        return self.public_name(self._names.get(hidden.get("model_id"), asked))
 
     async def count_text(self, text: str) -> int:
         if len(text) <= _INLINE_LIMIT:

@@ -1,151 +1,105 @@
-"""Plays a chat call on LiteLLM's Router and owns what goes out to the client."""
+"""Plays the plan of a chat call and owns what goes out to the client."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
 
-from sentinella_plugins.gateway import answers, host
+from sentinella_plugins.fallback.itinerary import Itinerary
+from sentinella_plugins.fallback.models import Preferences
+from sentinella_plugins.fallback.service import FallbackService
+from sentinella_plugins.gateway import answers
 from sentinella_plugins.gateway.answers import Progress
+from sentinella_plugins.gateway.attempts import Attempts
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
-from sentinella_plugins.gateway.engine import Engine, Request
+from sentinella_plugins.gateway.engine import Engine
 from sentinella_plugins.gateway.stream import Outgoing
-from sentinella_plugins.gateway.upstream_errors import classify, translate
+from sentinella_plugins.gateway.streamed import Streamed
+from sentinella_plugins.gateway.upstream_errors import translate
+from sentinella_plugins.gateway.whole import Whole
 from sentinella_plugins.gateway.wire import Send, send_json
-from sentinella_plugins.kernel.call import Attempt, Call, Outcome, Usage
-from sentinella_plugins.kernel.errors import UpstreamFailed
-from sentinella_plugins.kernel.money import nano
+from sentinella_plugins.kernel.call import Call, Outcome
 from sentinella_plugins.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
-
-
-class StreamInterrupted(UpstreamFailed):
-    """The model's stream ended before its answer was complete."""
+Wishes = Callable[[Call], Awaitable[tuple[Callable[[str], bool], Preferences]]]
 
 
 class Conductor:
     """A call that comes here holds its reservations: whatever happens, it leaves through the pipeline exactly
-    once."""
+    once. `wishes` tells which models a call may use, and its tenant's preferences."""
 
     def __init__(
-        self, engine: Engine, catalogue: LiteLLMCatalogue, pipeline: Pipeline, timeout_s: float
+        self,
+        engine: Engine,
+        catalogue: LiteLLMCatalogue,
+        pipeline: Pipeline,
+        fallback: FallbackService,
+        wishes: Wishes,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._pipeline = pipeline
-        self._timeout_s = timeout_s
+        self._fallback = fallback
+        self._wishes = wishes
+        self._whole = Whole(engine, fallback.config)
+        self._streamed = Streamed(engine, fallback.config)
 
     async def play(self, call: Call, send: Send, *, wants_usage: bool) -> None:
         """Answers the client. Raises a `SentinellaError` when nothing was sent yet."""
         progress = Progress(started=call.started, model=call.model)
+        attempts = Attempts(call, progress, self._catalogue, self._fallback)
         out = Outgoing(call, send, wants_usage=wants_usage)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                request = await self._engine.prepare(call)
-                response = await self._attempt(call, request, progress)
+            async with asyncio.timeout(self._fallback.config.total_s):
                 if call.stream:
-                    await self._stream(call, progress, self._engine.chunks(request, response), out)
+                    await self._stream(call, attempts, out)
                 else:
-                    await self._complete(
-                        call, progress, await self._engine.after_success(request, response), send
-                    )
+                    await self._complete(call, attempts, send)
         except asyncio.CancelledError:
-            await self._cancelled(call, progress)
+            await asyncio.shield(asyncio.ensure_future(attempts.broken_off()))
+            await self._leave(call, progress, progress.outcome("cancelled", perf_counter()))
             raise
         except Exception as error:
-            await self._fail(call, progress, out, error)
+            await self._fail(call, attempts, out, error)
 
-    async def _attempt(self, call: Call, request: Request, progress: Progress) -> Any:
-        progress.asked = perf_counter()
-        try:
-            response = await self._engine.ask(request)
-        except Exception as error:
-            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-            progress.attempts.append(self._failed(progress, cause))
-            raise await self._engine.after_failure(request, cause) from error
-        progress.model, progress.provider = self._catalogue.answered_by(response, call.model)
-        progress.attempts.append(
-            Attempt(
-                model=progress.model,
-                provider=progress.provider,
-                status="success",
-                ms=(perf_counter() - progress.asked) * 1000,
-            )
-        )
-        return response
-
-    async def _complete(self, call: Call, progress: Progress, response: Any, send: Send) -> None:
-        progress.usage = answers.usage_of(getattr(response, "usage", None))
-        cost = host.completed_cost(response)
-        progress.cost = self._catalogue.cost(progress.model, progress.usage) if cost is None else nano(cost)
-        body = answers.completion_body(response, progress.model)
-        outcome = progress.outcome("success", perf_counter(), body=body)
+    async def _complete(self, call: Call, attempts: Attempts, send: Send) -> None:
+        request = await self._engine.prepare(call)
+        answer = await self._whole.play(request, await self._begin(call), attempts)
+        progress = attempts.progress
+        outcome = progress.outcome("success", perf_counter(), body=answer.body)
         await self._leave(call, progress, outcome)
-        await send_json(
-            send,
-            200,
-            {**body, **answers.additions(call, outcome)},
-            answers.headers(call, model=progress.model, cost=progress.cost),
-        )
+        headers = answers.headers(call, model=progress.model, cost=progress.cost)
+        await send_json(send, 200, {**answer.body, **answers.additions(call, outcome)}, headers)
 
-    async def _stream(self, call: Call, progress: Progress, chunks: Any, out: Outgoing) -> None:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                if progress.first_token is None:
-                    progress.first_token = perf_counter()
-                if getattr(chunk, "usage", None) is not None:
-                    progress.usage = answers.usage_of(chunk.usage)
-                progress.text.append(await out.chunk(chunk, progress.model))
-        if not out.finished:
-            raise StreamInterrupted(code="stream_interrupted")
-        await self._price(call, progress)
-        outcome = progress.outcome("success", perf_counter())
-        await self._leave(call, progress, outcome)
-        await out.end(answers.additions(call, outcome), progress.usage or Usage())
+    async def _stream(self, call: Call, attempts: Attempts, out: Outgoing) -> None:
+        request = await self._engine.prepare(call)
+        usage = await self._streamed.play(request, await self._begin(call), attempts, out)
+        outcome = attempts.progress.outcome("success", perf_counter())
+        await self._leave(call, attempts.progress, outcome)
+        await out.end(answers.additions(call, outcome), usage)
 
-    async def _fail(self, call: Call, progress: Progress, out: Outgoing, error: Exception) -> None:
+    async def _begin(self, call: Call) -> Itinerary:
+        return self._fallback.begin(call, *await self._wishes(call))
+
+    async def _fail(self, call: Call, attempts: Attempts, out: Outgoing, error: Exception) -> None:
+        progress = attempts.progress
         if progress.left:
             logger.info("call `%s` was settled, but its answer could not be sent: %s", call.id, error)
             return
-        if out.started:  # tokens are with the client and must be paid
-            progress.attempts[-1] = self._failed(progress, error)
-            await self._price(call, progress)
+        if isinstance(error, OSError) and out.started and not isinstance(error, TimeoutError):
+            await attempts.broken_off()
+            return await self._leave(call, progress, progress.outcome("cancelled", perf_counter()))
+        await attempts.broken_off("upstream_timeout")
         failure = translate(error, tuple(progress.attempts))
         await self._leave(call, progress, progress.outcome("error", perf_counter(), failure))
         if not out.started:
             raise failure from error
         await out.fail(failure)
 
-    async def _cancelled(self, call: Call, progress: Progress) -> None:
-        """The client went away: the prompt and the tokens so far are paid, once a model was asked."""
-        if progress.asked is not None and not progress.left:
-            await asyncio.shield(asyncio.ensure_future(self._price(call, progress)))
-        await self._leave(call, progress, progress.outcome("cancelled", perf_counter()))
-
     async def _leave(self, call: Call, progress: Progress, outcome: Outcome) -> None:
         if not progress.left:
             progress.left = True
             await self._pipeline.leave(call, outcome)
-
-    async def _price(self, call: Call, progress: Progress) -> None:
-        if progress.usage is None:
-            progress.usage = Usage(
-                prompt=await self._catalogue.count_prompt(call.model, call.body),
-                completion=await self._catalogue.count_text("".join(progress.text)),
-            )
-        progress.cost = self._catalogue.cost(progress.model, progress.usage)
-
-    def _failed(self, progress: Progress, error: BaseException) -> Attempt:
-        card = self._catalogue.find(progress.model)
-        began = progress.asked or perf_counter()
-        return Attempt(
-            model=progress.model,
-            provider=card.provider if card else progress.provider,
-            status="error",
-            ms=(perf_counter() - began) * 1000,
-            error=classify(error)[1],
-        )

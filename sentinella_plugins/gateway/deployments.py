@@ -25,7 +25,9 @@ def prepare(
 ) -> list[dict[str, Any]]:
     """Copies of the deployments as LiteLLM's Router shall see them; `demo_url` is `None` when the demo is
     switched off."""
-    return [_prepare(model, env, demo_url) for model in models]
+    ready = [_prepare(model, env, demo_url) for model in models]
+    # Without its key a provider would still be sent the prompt, only to refuse it.
+    return [model for model in ready if not _lacks_key(model["litellm_params"])]
 
 
 def needs_demo(models: Sequence[Mapping[str, Any]]) -> bool:

@@ -46,8 +46,9 @@ CHAT = "/v1/chat/completions"
 _CHAT_PATHS = {CHAT, "/chat/completions"}
 _CHAT_OF_MODEL = re.compile(r"^/(?:openai/deployments|engines)/(?P<model>.+)/chat/completions$")
 _OWN = re.compile(
-    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage)(/.*)?|sentinella/(docs|openapi\.json))$"
+    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage)(/.*)?|v1/router/health|sentinella/(docs|openapi\.json))$"
 )
+_JSON = (b"content-type", b"application/json")
 Play = Callable[[Call, bool], Awaitable[None]]
 
 
@@ -70,6 +71,10 @@ class Door:
             return await self._chat(scope, receive, send, of_model["model"] if of_model else None)
         if path in METERED:
             return await self._metered(scope, receive, send)
+        if path == "/health/readiness" and not self._house.is_open:
+            return await send_problem(
+                send, Unavailable(f"The gateway is not ready: {self._house.problem}."), {}
+            )
         if _OWN.match(path):
             if not self._house.is_open:
                 return await send_json(send, 200, self._house.starting(), {})
@@ -201,7 +206,10 @@ def _refuse_unoffered(options: Options) -> None:
 
 
 def _own_scope(scope: Scope) -> Scope:
-    return {**scope, "path": "/v1/models", "raw_path": b"/v1/models"} if scope["path"] == "/models" else scope
+    """Bodies are JSON whatever the client calls them: curl's `-d` says that they are a form."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    path = "/v1/models" if scope["path"] == "/models" else scope["path"]
+    return {**scope, "path": path, "raw_path": path.encode(), "headers": [*headers, _JSON]}
 
 
 def _with_id(send: Send) -> Send:

@@ -12,6 +12,14 @@ from litellm.proxy.utils import ProxyLogging
 from litellm.router import Router
 from starlette.middleware import Middleware
 
+_INTERNAL = (
+    "litellm.proxy.hooks",
+    "litellm.proxy.proxy_server",
+    "litellm._service_logger",
+    "litellm.router",
+    "litellm.proxy.utils",
+)
+
 
 def insert_door(door: Any, **options: Any) -> None:
     """Puts an ASGI class in front of LiteLLM's application, also after that has started."""
@@ -39,16 +47,47 @@ def proxy_config_file() -> str | None:
 
 
 def foreign_callbacks(own: object) -> bool:
-    """Whether the YAML registers callbacks or guardrails that want to see chat calls, other than Sentinella's
-    own."""
-    return any(
-        callback is not own and not type(callback).__module__.startswith("litellm.proxy.hooks")
-        for callback in litellm.callbacks
-        if not isinstance(callback, str)
-    ) or any(isinstance(callback, str) for callback in litellm.callbacks)
+    """Whether the YAML registers callbacks or guardrails that want to see chat calls, other than ours."""
+    return any(_is_foreign(callback, own) for callback in litellm.callbacks)
+
+
+def listeners(own: object) -> bool:
+    """Whether anybody but us hears of LiteLLM's calls: a callback of any kind, or its own database."""
+    lists = (
+        litellm.callbacks,
+        litellm.success_callback,
+        litellm.failure_callback,
+        litellm.input_callback,
+        litellm._async_success_callback,
+        litellm._async_failure_callback,
+        litellm._async_input_callback,
+    )
+    return proxy_server.prisma_client is not None or any(
+        _is_foreign(callback, own) for callbacks in lists for callback in callbacks
+    )
+
+
+def _is_foreign(callback: object, own: object) -> bool:
+    """LiteLLM registers objects, bound methods and functions of its own beside those of the YAML."""
+    owner = getattr(callback, "__self__", callback)
+    if owner is own:
+        return False
+    module = getattr(owner, "__module__", None) or type(owner).__module__
+    return isinstance(owner, str) or not module.startswith(_INTERNAL)
 
 
 def completed_cost(response: object) -> float | None:
     """What LiteLLM computed for a finished call, in dollars; `None` when it knows no price."""
     hidden: Mapping[str, Any] = getattr(response, "_hidden_params", None) or {}
     return hidden.get("response_cost")
+
+
+def provider_stream(stream: object) -> object:
+    """The stream inside the wrapper that the Router puts round it for its own fallbacks."""
+    frame = getattr(getattr(stream, "_async_generator", None), "ag_frame", None)
+    return stream if frame is None else frame.f_locals.get("model_response", stream)
+
+
+def told_its_end(inner: object) -> bool:
+    """Whether the provider said why its stream ended: LiteLLM says `stop` in its place when it did not."""
+    return getattr(inner, "received_finish_reason", "unknown") is not None

@@ -21,6 +21,7 @@ from sentinella_plugins.gateway.demo_process import DemoProcess
 from sentinella_plugins.gateway.engine import Engine
 from sentinella_plugins.gateway.key_auth import KeyAuth
 from sentinella_plugins.gateway.meter import Meter
+from sentinella_plugins.gateway.pipe import Pipe, Timeouts
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.secrets import mask
 from sentinella_plugins.settings import Settings, load_for_proxy
@@ -39,14 +40,14 @@ class House:
         self._keys = keys
         self.meter = Meter()
         self.handler = Handler(self.meter)
-        self.catalogue = LiteLLMCatalogue()
+        self.catalogue = LiteLLMCatalogue(pipe=settings.gateway.pipe)
         self.app = Sentinella(settings, keys, self.catalogue)
         self.pipeline = self.app.pipeline
         self.custom_auth = KeyAuth(self.app.auth)
         self.api = application.build(self.app)
-        self.conductor = Conductor(
-            Engine(self.handler), self.catalogue, self.pipeline, settings.gateway.call_timeout_s
-        )
+        self.pipe = Pipe(settings.gateway.max_connections)
+        engine = Engine(self.handler, self.catalogue, self.pipe, _timeouts(settings))
+        self.conductor = Conductor(engine, self.catalogue, self.pipeline, self.app.fallback, self.app.wishes)
         self.now = self.app.clock.now
         self._demo = DemoProcess(settings.data_dir, settings.demo.brain)
         self._opening: asyncio.Task[None] | None = None
@@ -72,7 +73,7 @@ class House:
         return {"status": "degraded", "cache": "disconnected", "version": VERSION, "reason": self.problem}
 
     async def _keep_trying(self) -> None:
-        for step in (self.app.open, self._make_deployments_ready, self._warm_up):
+        for step in (self.app.open, self.pipe.open, self._make_deployments_ready, self._warm_up):
             await self._insist(step)
         self._open = True
         self._tried.set()
@@ -90,6 +91,7 @@ class House:
 
     async def _warm_up(self) -> None:
         """The first use of LiteLLM and of the tokenizer loads much: not at the cost of the first client."""
+        await asyncio.to_thread(importlib.import_module, "openai.resources")
         for stream in (False, True):
             await Engine.rehearse(stream=stream)
         await self.catalogue.count_text("warm")
@@ -112,6 +114,17 @@ class House:
         return demo.url or await self._demo.url()
 
 
+def _timeouts(settings: Settings) -> Timeouts:
+    fallback = settings.fallback
+    return Timeouts(
+        connect_s=fallback.connect_timeout_s,
+        # The conductor knows which model may think how long: here only the end of all patience counts.
+        first_byte_s=fallback.total_s,
+        idle_s=fallback.total_s,
+        total_s=fallback.total_s,
+    )
+
+
 def build() -> House:
     """From the environment and the proxy's YAML. `SettingsError` says what is wrong."""
     file = host.proxy_config_file()
@@ -122,7 +135,7 @@ def build() -> House:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     keys = ensure_keys(settings.data_dir, os.environ, api_key)
-    os.environ.setdefault("LITELLM_MASTER_KEY", keys.master_key)  # LiteLLM refuses to start without one
+    os.environ["LITELLM_MASTER_KEY"] = keys.master_key  # LiteLLM refuses to start without one, or with ""
     return House(settings, keys)
 
 

@@ -11,10 +11,11 @@ import orjson
 from sentinella_plugins.gateway import answers
 from sentinella_plugins.gateway.answers import Progress
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
-from sentinella_plugins.gateway.meter import Meter
+from sentinella_plugins.gateway.meter import Meter, Reading
 from sentinella_plugins.gateway.wire import ASGIApp, Message, Receive, Scope, Send, until_gone
-from sentinella_plugins.kernel.call import Attempt, Call, Usage
+from sentinella_plugins.kernel.call import Attempt, Call, Status, Usage
 from sentinella_plugins.kernel.errors import UpstreamFailed
+from sentinella_plugins.kernel.money import FREE, Nano
 from sentinella_plugins.pipeline import Pipeline
 
 ROUTES = {
@@ -69,6 +70,9 @@ def forbidden_field(data: dict[str, Any]) -> str | None:
     )
 
 
+_SHORT_WAIT_S = 0.5
+
+
 class Metered:
     def __init__(
         self, inner: ASGIApp, meter: Meter, catalogue: LiteLLMCatalogue, pipeline: Pipeline, wait_s: float
@@ -90,7 +94,7 @@ class Metered:
             await self._settle(call, answer, began)
             await answer.release()
         except asyncio.CancelledError:
-            await self._settle(call, answer, began, gone=True)
+            await asyncio.shield(asyncio.ensure_future(self._settle(call, answer, began, gone=True)))
             raise
         except Exception as error:
             await self._settle(call, answer, began)
@@ -103,43 +107,40 @@ class Metered:
         if answer.settled:
             return
         answer.settled = True
-        progress = Progress(started=call.started, model=call.model)
         ok = answer.status is not None and answer.status < 400 and answer.complete
+        reading = None
         if answer.status is None or answer.status < 400:
-            await asyncio.shield(
-                asyncio.ensure_future(self._read(call, progress, self._wait_s if ok else 0.5))
-            )
+            reading = await self._meter.read(call.id, self._wait_s if ok else _SHORT_WAIT_S)
+        progress = Progress(started=call.started, first_token=answer.first_byte)
+        progress.model, progress.provider = self._catalogue.public_name(call.model)
+        usage, cost = _used(call, answer, reading)
         elapsed = (perf_counter() - began) * 1000
+        attempt = Attempt(
+            model=progress.model,
+            provider=progress.provider,
+            status="success" if ok else "error",
+            ms=elapsed,
+            cost=cost,
+        )
+        progress.spend(attempt, usage)
+        status: Status = "success" if ok else "cancelled" if gone or answer.gone else "error"
         error = (
             None if ok else UpstreamFailed(code=f"status_{answer.status}" if answer.status else "no_answer")
         )
-        progress.attempts.append(
-            Attempt(
-                model=progress.model,
-                provider=progress.provider,
-                status="success" if ok else "error",
-                ms=elapsed,
-            )
-        )
-        progress.first_token = answer.first_byte
-        status = "success" if ok else "cancelled" if gone or answer.gone else "error"
         outcome = progress.outcome(status, perf_counter(), error)
-        answer.cost = outcome.cost
-        answer.model = outcome.model
+        answer.cost, answer.model = outcome.cost, outcome.model
         await self._pipeline.leave(call, outcome)
 
-    async def _read(self, call: Call, progress: Progress, wait_s: float) -> None:
-        reading = await self._meter.read(call.id, wait_s)
-        card = self._catalogue.find(call.model)
-        progress.provider = card.provider if card else ""
-        progress.model = (card.replaced_by or card.name) if card else call.model
-        if reading is not None:
-            progress.usage, progress.cost = reading.usage, reading.cost
-        elif call.estimate is not None:
-            progress.usage = Usage(
-                prompt=call.estimate.prompt_tokens, completion=call.estimate.completion_tokens
-            )
-            progress.cost = call.estimate.cost
+
+def _used(call: Call, answer: _Answer, reading: Reading | None) -> tuple[Usage, Nano]:
+    """What LiteLLM told; of an answer whose numbers did not come in time, what was reserved for it."""
+    if reading is not None:
+        return reading.usage, reading.cost
+    if call.estimate is None or answer.status is None or answer.status >= 400:
+        return Usage(), FREE
+    return Usage(
+        prompt=call.estimate.prompt_tokens, completion=call.estimate.completion_tokens
+    ), call.estimate.cost
 
 
 class _Answer:

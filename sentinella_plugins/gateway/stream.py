@@ -16,9 +16,11 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class Outgoing:
-    """Sends chunks as they come, but keeps the one with `finish_reason` until the books are closed: the added
-    fields ride on the last chunk, and a client that did not ask for usage never sees a chunk without
-    choices."""
+    """Sends chunks as they come, but keeps the one with `finish_reason` until the books are closed.
+
+    So the added fields ride on the last chunk, and a client that did not ask for usage never sees a chunk without
+    choices. One identity for the client, however many models had to speak.
+    """
 
     def __init__(self, call: Call, send: Send, *, wants_usage: bool) -> None:
         self._call = call
@@ -26,65 +28,102 @@ class Outgoing:
         self._wants_usage = wants_usage
         self._finish: dict[str, Any] | None = None
         self._last: dict[str, Any] = {}
+        self._spoke: set[int] = set()
         self.started = False
+        self.text: list[str] = []
+        self.called_tools = False
 
     @property
     def finished(self) -> bool:
         """Whether the model said that it was done."""
         return self._finish is not None
 
-    async def chunk(self, chunk: Any, model: str) -> str:
-        """Sends one of LiteLLM's chunks; gives its text."""
-        body = chunk.model_dump(exclude_none=True, exclude_unset=True)
-        body["model"] = model
-        usage = body.pop("usage", None)
-        choices = body.get("choices") or []
-        self._last = body
-        if not choices or (usage is not None and not any(_says_something(choice) for choice in choices)):
-            return ""
-        for choice in choices:
-            choice.setdefault("finish_reason", None)
-            choice.get("delta", {}).pop("provider_specific_fields", None)
-        if self._finish is None and any(choice["finish_reason"] for choice in choices):
-            self._finish = body
-        else:
-            await self._event(orjson.dumps(body, default=str), model)
-        return "".join(_text(choice) for choice in choices)
+    async def chunks(self, batch: list[dict[str, Any]], model: str) -> str:
+        """Sends what came together in one piece; gives its text."""
+        events: list[bytes] = []
+        text: list[str] = []
+        for body in batch:
+            choices = body.get("choices") or []
+            body.pop("usage", None)
+            self._identify(body, model)
+            if not any(_says_something(choice) for choice in choices):
+                continue
+            text.extend(self._text(choice) for choice in choices)
+            if self._finish is None and any(choice["finish_reason"] for choice in choices):
+                self._finish = body
+            else:
+                events.append(sse(orjson.dumps(body, default=str)))
+        if events:
+            await self._events(b"".join(events), model)
+        said = "".join(text)
+        self.text.append(said)
+        return said
 
     async def end(self, additions: dict[str, Any], usage: Usage) -> None:
-        last = self._finish or self._last
-        model = str(last.get("model", ""))
+        last = self._finish or _stopped(self._last)
+        events = b""
         if self._wants_usage:
-            await self._event(orjson.dumps(last, default=str), model)
+            events = sse(orjson.dumps(last, default=str))
             last = {**last, "choices": [], "usage": _usage(usage)}
-        await self._event(orjson.dumps({**last, **additions}, default=str), model)
-        await self._send({"type": "http.response.body", "body": _DONE})
+        events += sse(orjson.dumps({**last, **additions}, default=str)) + _DONE
+        await self._events(events, str(last.get("model", "")), more=False)
 
     async def fail(self, error: SentinellaError) -> None:
-        """Tells the truth about a broken answer: an error event, and no `[DONE]` that would call it
-        complete."""
+        """Tells the truth about a broken answer: an error event, and no `[DONE]` that would call it complete."""
         body = {**problem(error).body, "sentinella": {"request_id": self._call.id}}
-        await self._send({"type": "http.response.body", "body": sse(orjson.dumps(body, default=str))})
+        await self._events(sse(orjson.dumps(body, default=str)), "", more=False)
 
-    async def _event(self, data: bytes, model: str) -> None:
+    async def restart(self, model: str) -> None:
+        """Tells clients that know the extension to forget what they got: the answer begins anew."""
+        marked = {**self._last, "model": model, "choices": [], "sentinella": {"restart": True}}
+        self.text.clear()
+        self._spoke.clear()
+        await self._events(sse(orjson.dumps(marked, default=str)), model)
+
+    async def _events(self, data: bytes, model: str, *, more: bool = True) -> None:
         if not self.started:
             self.started = True
             headers = answers.headers(self._call, model=model, cost=None)
             await send_start(
                 self._send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache", **headers}
             )
-        await self._send({"type": "http.response.body", "body": sse(data), "more_body": True})
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def _identify(self, body: dict[str, Any], model: str) -> None:
+        body["model"] = model
+        body["id"] = self._last.get("id") or body.get("id") or self._call.id
+        body["created"] = self._last.get("created") or body.get("created") or int(self._call.received_at)
+        body.setdefault("object", "chat.completion.chunk")
+        for choice in body.get("choices") or ():
+            choice.setdefault("finish_reason", None)
+            delta = choice.get("delta") or {}
+            delta.pop("provider_specific_fields", None)
+            delta.pop("role", None)
+        self._last = body
+
+    def _text(self, choice: dict[str, Any]) -> str:
+        delta = choice.get("delta") or {}
+        index = choice.get("index", 0)
+        if index not in self._spoke and delta:
+            # With the first words, not before: until then another model may still answer in this one's place.
+            self._spoke.add(index)
+            choice["delta"] = {"role": "assistant", **delta}
+        calls = delta.get("tool_calls") or ()
+        self.called_tools = self.called_tools or bool(calls)
+        arguments = (str((call.get("function") or {}).get("arguments") or "") for call in calls)
+        return (
+            str(delta.get("content") or "") + str(delta.get("reasoning_content") or "") + "".join(arguments)
+        )
 
 
 def _says_something(choice: dict[str, Any]) -> bool:
-    return bool(choice.get("finish_reason") or any(choice.get("delta", {}).values()))
-
-
-def _text(choice: dict[str, Any]) -> str:
     delta = choice.get("delta") or {}
-    calls = delta.get("tool_calls") or ()
-    arguments = (str((call.get("function") or {}).get("arguments") or "") for call in calls)
-    return str(delta.get("content") or "") + str(delta.get("reasoning_content") or "") + "".join(arguments)
+    return bool(choice.get("finish_reason") or any(value not in (None, "") for value in delta.values()))
+
+
+def _stopped(body: dict[str, Any]) -> dict[str, Any]:
+    """A provider that sent `[DONE]` without a reason: its answer is complete all the same."""
+    return {**body, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import aiohttp
 import httpx
 from fastapi import HTTPException
 from litellm import exceptions as llm
@@ -36,10 +37,17 @@ _RULES: tuple[tuple[type[BaseException], int, str], ...] = (
     (llm.APIConnectionError, 502, "upstream_connection"),
     (llm.InternalServerError, 502, "upstream_error"),
     (httpx.HTTPError, 502, "upstream_connection"),
+    (aiohttp.ClientError, 502, "upstream_connection"),
+    (ConnectionError, 502, "upstream_connection"),
 )
 
 
 def classify(error: BaseException) -> tuple[int, str]:
+    """HTTP status and code of what went wrong with an attempt."""
+    if isinstance(error, SentinellaError):
+        return error.status, error.code
+    if isinstance(error, HTTPException | ProxyException):
+        return _status(error), "request_refused"
     for kind, status, code in _RULES:
         if isinstance(error, kind):
             return status, code
@@ -48,14 +56,15 @@ def classify(error: BaseException) -> tuple[int, str]:
 
 def translate(error: Exception, attempts: tuple[Attempt, ...]) -> SentinellaError:
     """What to raise for a failed call. A guardrail's or callback's own refusal keeps its status and words."""
-    if isinstance(error, SentinellaError):
+    if isinstance(error, SentinellaError) and not isinstance(error, UpstreamFailed):
         return error
-    told = [attempt.public() for attempt in attempts]
-    if isinstance(error, HTTPException | ProxyException):
-        return _refusal(error, told)
     status, code = classify(error)
     return UpstreamFailed(
-        describe(error), status=status, code=code, attempts=told, retry_after=_retry_after(error, status)
+        _refusal(error) if code == "request_refused" else describe(error),
+        status=status,
+        code=code,
+        attempts=[attempt.public() for attempt in attempts],
+        retry_after=retry_after(error) or (1 if status == 503 else None),
     )
 
 
@@ -63,6 +72,8 @@ def describe(error: BaseException) -> str:
     """One line without secrets, class names and traces."""
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "The model did not answer in time."
+    if isinstance(error, aiohttp.ClientError):
+        return "The connection to the model's provider failed."
     if isinstance(error, RouterRateLimitError):
         return "The model's provider failed just now and is given a rest. Retry shortly."
     # What LiteLLM adds (its fallbacks, its documentation, the model group) stands in lines of its own.
@@ -71,19 +82,21 @@ def describe(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
-def _refusal(error: HTTPException | ProxyException, attempts: list[dict[str, object]]) -> SentinellaError:
-    status = int(getattr(error, "status_code", None) or getattr(error, "code", None) or 400)
-    detail = getattr(error, "detail", None) or getattr(error, "message", None)
-    if isinstance(detail, dict):
-        detail = detail.get("error") or detail.get("message") or detail
-    if isinstance(detail, dict):
-        detail = detail.get("message") or detail
-    return UpstreamFailed(mask(str(detail)), status=status, code="request_refused", attempts=attempts)
-
-
-def _retry_after(error: BaseException, status: int) -> int | None:
+def retry_after(error: BaseException) -> int | None:
+    """Seconds that the upstream asked to wait, where it did."""
     response = getattr(error, "response", None)
     given = getattr(response, "headers", {}).get("retry-after") if response is not None else None
-    if given and re.fullmatch(r"\d{1,5}", given):
-        return int(given)
-    return 1 if status == 503 else None
+    return int(given) if given and re.fullmatch(r"\d{1,5}", given) else None
+
+
+def _status(error: HTTPException | ProxyException) -> int:
+    given = str(getattr(error, "status_code", None) or getattr(error, "code", None) or 400)
+    return int(given) if given.isdigit() else 400
+
+
+def _refusal(error: Exception) -> str:
+    detail = getattr(error, "detail", None) or getattr(error, "message", None)
+    for name in ("error", "message"):
+        if isinstance(detail, dict):
+            detail = detail.get(name) or detail
+    return mask(str(detail))

@@ -17,6 +17,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+_MOST_HEADER_BYTES = 64 * 1024
 
 
 def headers_of(scope: Scope, max_count: int) -> dict[str, str]:
@@ -24,6 +25,11 @@ def headers_of(scope: Scope, max_count: int) -> dict[str, str]:
     raw = scope["headers"]
     if len(raw) > max_count:
         raise HeadersTooLarge(f"The request has {len(raw)} headers; this gateway accepts {max_count}.")
+    size = sum(len(name) + len(value) for name, value in raw)
+    if size > _MOST_HEADER_BYTES:
+        raise HeadersTooLarge(
+            f"The request has {size} bytes of headers; this gateway accepts {_MOST_HEADER_BYTES}."
+        )
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
 
 

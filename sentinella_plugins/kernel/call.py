@@ -8,7 +8,7 @@ from typing import Literal, Self, TypeVar, cast
 
 from sentinella_plugins.kernel.errors import SentinellaError
 from sentinella_plugins.kernel.limits import UNLIMITED, Limits
-from sentinella_plugins.kernel.money import FREE, Nano
+from sentinella_plugins.kernel.money import FREE, Nano, usd_float
 from sentinella_plugins.kernel.secrets import Secret
 
 Json = Mapping[str, object]
@@ -133,6 +133,7 @@ class Attempt:
             "status": self.status,
             "ms": round(self.ms, 1),
             "error": self.error,
+            "cost_usd": usd_float(self.cost),
         }
 
 

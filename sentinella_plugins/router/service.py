@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sentinella_plugins.kernel.catalogue import Catalogue, ModelCard
-from sentinella_plugins.kernel.errors import ModelForbidden
+from sentinella_plugins.kernel.errors import BadRequest, ModelForbidden
 from sentinella_plugins.router.config import RouterConfig
 
 
@@ -25,16 +25,28 @@ class RouterService:
         self._catalogue = catalogue
         self._config = config
 
-    def choose(self, allowed: Callable[[str], bool]) -> Choice:
-        """Raises `ModelForbidden` when no chat model is allowed."""
-        cards = [card for card in self._catalogue.cards() if card.mode == "chat" and allowed(card.name)]
+    def check(self, model: str, route: str) -> None:
+        """`BadRequest` when a known model cannot answer on this route."""
+        card = self._catalogue.find(model)
+        if card is not None and card.mode not in _modes(route):
+            raise BadRequest(f"`{model}` is a model for {card.mode}, not for `{route}`.", param="model")
+
+    def choose(self, allowed: Callable[[str], bool], route: str) -> Choice:
+        """Raises `ModelForbidden` when no model that fits the route is allowed."""
+        cards = [
+            card for card in self._catalogue.cards() if card.mode in _modes(route) and allowed(card.name)
+        ]
         cards = [card for card in cards if not card.deprecated] or cards
         if not cards:
-            raise ModelForbidden("This key may not use any chat model.")
+            raise ModelForbidden(f"This key may not use any model for `{route}`.")
         names = tuple(card.name for card in cards)
         if self._config.default_model in names:
             return Choice(self._config.default_model, "default_model", names)
         return Choice(_cheapest(cards).name, "cheapest", names)
+
+
+def _modes(route: str) -> tuple[str, ...]:
+    return ("embedding",) if route.endswith("/embeddings") else ("chat", "completion", "responses")
 
 
 def _cheapest(cards: Sequence[ModelCard]) -> ModelCard:

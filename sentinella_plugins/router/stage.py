@@ -21,6 +21,7 @@ class RouterStage:
 
     async def enter(self, call: Call) -> Call:
         if call.model != AUTO:
+            self.service.check(call.model, call.route)
             return call
-        choice = self.service.choose(await self.allowed(call))
+        choice = self.service.choose(await self.allowed(call), call.route)
         return call.evolve(model=choice.model).with_note(choice)

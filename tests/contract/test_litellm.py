@@ -178,6 +178,20 @@ async def test_a_stream_ends_with_its_usage(router: Router) -> None:
         assert stream._hidden_params["model_id"]
 
 
+@pytest.mark.asyncio
+async def test_a_provider_that_told_why_it_ended_can_be_told_from_one_that_did_not(router: Router) -> None:
+    for name in ("gpt-4o-mini", "claude-haiku-5-5", "gemini-2.5-flash", "command-r7b-12-2024", "gpt-oss-20b"):
+        stream = await router.acompletion(
+            model=name, messages=[{"role": "user", "content": "hi"}], stream=True, max_tokens=5
+        )
+        inner = host.provider_stream(stream)
+        assert inner is not stream
+        assert not host.told_its_end(inner)
+        async for _ in stream:
+            pass
+        assert host.told_its_end(inner), name
+
+
 def test_every_shipped_model_has_a_price_and_a_size(catalogue: LiteLLMCatalogue) -> None:
     assert len(catalogue.cards()) == len({model["model_name"] for model in SHIPPED})
     for card in catalogue.cards():

@@ -5,8 +5,8 @@ A fenced block is marked by the word after its language, which GitHub does not s
 - `bash run`, `python run`: is executed and must succeed;
 - `bash run refused`: is executed and must fail, because it shows a refusal;
 - `json like`: has the shape of what the block before it printed;
-- `python file=NAME`, `yaml config`: a file beside `proxy_config.yaml`, and what is added to that YAML. A document
-  that has these gets a gateway of its own.
+- `python file=NAME`, `yaml config`: a file beside `proxy_config.yaml`, and what is added to that YAML. A
+  document that has these gets a gateway of its own.
 
 The blocks of one document run in one shell, in order, so variables live on. Documents speak to port 8000; the
 runner puts the test gateway's address in its place.
@@ -80,18 +80,22 @@ def run(document: Path, gateway: Gateway, folder: Path) -> list[str]:
     work = _workplace(folder, gateway)
     (work / "example.sh").write_text(_script(document, shown, gateway))
     done = subprocess.run(
-        ["bash", "example.sh"], cwd=work, env=_environment(gateway, work), capture_output=True, timeout=_LONGEST_S
+        ["bash", "example.sh"],
+        cwd=work,
+        env=_environment(gateway, work),
+        capture_output=True,
+        timeout=_LONGEST_S,
     )
     if done.returncode:
-        said = (work / "last").read_text() if (work / "last").exists() else ""
-        outputs = [(work / f"out.{index}").read_text() for index in range(len(shown)) if (work / f"out.{index}").exists()]
-        return [f"{said}: exit code {done.returncode}\n{''.join(outputs[-1:])}\n{done.stderr.decode()}"]
-    return [
-        f"{document.name}:{block.line}: {difference}"
-        for before, (index, block) in zip(shown, list(enumerate(shown))[1:], strict=False)
-        if "like" in block.marks and before.runs
-        for difference in differences(json.loads(block.text), json.loads((work / f"out.{index - 1}").read_text()))
-    ]
+        where = (work / "last").read_text().strip()
+        return [f"{where}: exit code {done.returncode}\n{done.stderr.decode()}"]
+    wrong = []
+    for index, block in enumerate(shown):
+        if "like" in block.marks:
+            real = json.loads((work / f"out.{index - 1}").read_text())
+            found = differences(json.loads(block.text), real)
+            wrong += [f"{document.name}:{block.line}: {difference}" for difference in found]
+    return wrong
 
 
 def differences(shown: Any, real: Any, where: str = "$") -> list[str]:
@@ -99,16 +103,17 @@ def differences(shown: Any, real: Any, where: str = "$") -> list[str]:
     if shown is None or real is None:
         return []
     if isinstance(shown, dict) and isinstance(real, dict):
-        wrong = [f"{where}.{name} is only {place}" for place, names in
-                 (("in the document", shown.keys() - real.keys()), ("in the answer", real.keys() - shown.keys()))
-                 for name in sorted(names)]
-        return wrong + [d for name in shown.keys() & real.keys() for d in differences(shown[name], real[name], f"{where}.{name}")]
+        wrong = [f"{where}.{name} is not in the answer" for name in sorted(shown.keys() - real.keys())]
+        wrong += [f"{where}.{name} is not in the document" for name in sorted(real.keys() - shown.keys())]
+        for name in shown.keys() & real.keys():
+            wrong += differences(shown[name], real[name], f"{where}.{name}")
+        return wrong
     if isinstance(shown, list) and isinstance(real, list):
         return differences(shown[0], real[0], f"{where}[0]") if shown and real else []
-    same = isinstance(shown, bool) == isinstance(real, bool) and (
-        type(shown) is type(real) or {type(shown), type(real)} <= {int, float}
-    )
-    return [] if same else [f"{where} is {type(shown).__name__} in the document and {type(real).__name__} in the answer"]
+    kinds = {type(shown), type(real)}
+    if len(kinds) == 1 or kinds == {int, float}:
+        return []
+    return [f"{where} is {type(shown).__name__} in the document and {type(real).__name__} in the answer"]
 
 
 def _script(document: Path, shown: list[Block], gateway: Gateway) -> str:
@@ -133,7 +138,9 @@ def _workplace(folder: Path, gateway: Gateway) -> Path:
     work = folder / "work"
     data = work / ".sentinella"
     data.mkdir(parents=True)
-    (data / "keys.json").write_text(json.dumps({"master_key": gateway.master_key, "api_key": gateway.api_key}))
+    (data / "keys.json").write_text(
+        json.dumps({"master_key": gateway.master_key, "api_key": gateway.api_key})
+    )
     (data / "demo.json").write_text(json.dumps({"url": gateway.demo.url}))
     (work / ".venv").symlink_to(sys.prefix)
     for name in ("proxy_config.yaml", "config", "scripts", "pyproject.toml"):

@@ -9,7 +9,6 @@ import pytest
 from sentinella_plugins.demo import Demo
 from tests.gateway import Gateway, running_gateway
 
-
 IMPATIENT = {"SENTINELLA_GATEWAY__BODY_TIMEOUT_S": "3"}
 
 

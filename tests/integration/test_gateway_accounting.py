@@ -177,7 +177,9 @@ def test_to_the_nano_dollar(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_cached_tokens_are_cheaper(gateway: Gateway, demo: Demo, prices: dict[str, Any], stream: bool) -> None:
+def test_cached_tokens_are_cheaper(
+    gateway: Gateway, demo: Demo, prices: dict[str, Any], stream: bool
+) -> None:
     demo.rule(reply={"text": "Yes.", "usage": {"prompt": 2000, "completion": 10, "cached": 1500}})
     key = gateway.tenant()
     ask(gateway, key, CHAT, stream=stream).raise_for_status()
@@ -212,12 +214,16 @@ def test_usage_sums(gateway: Gateway, demo: Demo) -> None:
     assert by_model["total"]["prompt_tokens"] == 5 * 1234
     assert nano(by_model["total"]["cost_usd"]) == nano(by_key["total"]["cost_usd"]) == spent > 0
     assert {row["model"]: row["requests"] for row in by_model["data"]} == {
-        "gpt-4o-mini": 3, "claude-haiku-5-5": 1, "gpt-4.1": 1
+        "gpt-4o-mini": 3,
+        "claude-haiku-5-5": 1,
+        "gpt-4.1": 1,
     }
     assert {row["key"]: row["requests"] for row in by_key["data"]} == {key.id: 4, second.id: 1}
     assert {line["requested_model"] for line in lines} == {"gpt-4o-mini", "claude-haiku-5-5", "gpt-4"}
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert sum(nano(row["cost_usd"]) for row in rows) == spent and sum(int(row["requests"]) for row in rows) == 5
+    assert (
+        sum(nano(row["cost_usd"]) for row in rows) == spent and sum(int(row["requests"]) for row in rows) == 5
+    )
 
 
 @pytest.mark.parametrize("path", [*ROUTES, EMBEDDINGS])
@@ -259,7 +265,11 @@ class TestAnthropicsClient:
     def test_whole(self, claude: anthropic.Anthropic, demo: Demo) -> None:
         demo.rule(reply={"text": "Paris.", "usage": SAID})
         answer = claude.messages.create(**self.ASKED)
-        assert answer.type == "message" and answer.content[0].type == "text" and answer.content[0].text == "Paris."
+        assert (
+            answer.type == "message"
+            and answer.content[0].type == "text"
+            and answer.content[0].text == "Paris."
+        )
         assert (answer.usage.input_tokens, answer.usage.output_tokens) == (1234, 567)
         assert answer.stop_reason == "end_turn"
 

@@ -144,7 +144,9 @@ def test_members_do_not_reach_litellm(gateway: Gateway, method: str, path: str) 
     key = gateway.tenant()
     body = None if method == "GET" else {"model": "gpt-4o-mini", "input": "Hi", "prompt": "Hi", **question()}
     headers = {**key.headers, "x-api-key": key.key, "x-goog-api-key": key.key}
-    answer = httpx.request(method, gateway.url + path, headers=headers, json=body, trust_env=False, timeout=30)
+    answer = httpx.request(
+        method, gateway.url + path, headers=headers, json=body, trust_env=False, timeout=30
+    )
     assert answer.status_code in (403, 404, 405), answer.text
     assert "Traceback" not in answer.text and gateway.demo.counts()["total"] == 0
 

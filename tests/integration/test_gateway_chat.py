@@ -17,17 +17,46 @@ from tests.gateway import SHIPPED, Gateway, events, question
 USER = [{"role": "user", "content": "What is the capital of France?"}]
 DEPLOYMENTS = {entry["model_name"]: entry for entry in yaml.safe_load(SHIPPED.read_text())["model_list"]}
 CHAT = [name for name, entry in DEPLOYMENTS.items() if entry.get("model_info", {}).get("mode") != "embedding"]
-PROMISED = (
-    "gpt-4o gpt-4o-mini gpt-4-turbo gpt-4 gpt-3.5-turbo gpt-4-1106-preview gpt-4-0125-preview "
-    "claude-3-5-sonnet-20241022 claude-3-opus-20240229 claude-3-sonnet-20240229 claude-3-haiku-20240307 "
-    "gemini-pro gemini-pro-vision gemini-1.5-pro gemini-1.5-flash gemini-ultra grok-beta grok-2 "
-    "deepseek-chat deepseek-coder command command-light mistral-large mistral-medium mistral-small "
-    "llama-3-70b llama-3-8b"
-).split()
-ONE_OF_EACH = (
-    "gpt-4o claude-haiku-5-5 gemini-2.5-flash grok-4.7 deepseek-v4-flash command-a-03-2025 "
-    "mistral-large llama-3-70b llama-3.1-8b"
-).split()
+PROMISED = [
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4-turbo",
+    "gpt-4",
+    "gpt-3.5-turbo",
+    "gpt-4-1106-preview",
+    "gpt-4-0125-preview",
+    "claude-3-5-sonnet-20241022",
+    "claude-3-opus-20240229",
+    "claude-3-sonnet-20240229",
+    "claude-3-haiku-20240307",
+    "gemini-pro",
+    "gemini-pro-vision",
+    "gemini-1.5-pro",
+    "gemini-1.5-flash",
+    "gemini-ultra",
+    "grok-beta",
+    "grok-2",
+    "deepseek-chat",
+    "deepseek-coder",
+    "command",
+    "command-light",
+    "mistral-large",
+    "mistral-medium",
+    "mistral-small",
+    "llama-3-70b",
+    "llama-3-8b",
+]
+ONE_OF_EACH = [
+    "gpt-4o",
+    "claude-haiku-5-5",
+    "gemini-2.5-flash",
+    "grok-4.7",
+    "deepseek-v4-flash",
+    "command-a-03-2025",
+    "mistral-large",
+    "llama-3-70b",
+    "llama-3.1-8b",
+]
 WEATHER = {
     "type": "function",
     "function": {
@@ -74,7 +103,11 @@ def test_answers_the_sync_client(client: openai.OpenAI, demo: Demo) -> None:
     assert answer.model == "gpt-4o-mini"
     assert answer.choices[0].message.content == "Paris." and answer.choices[0].message.role == "assistant"
     assert answer.choices[0].finish_reason == "stop" and answer.choices[0].index == 0
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (14, 3, 17)
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (
+        14,
+        3,
+        17,
+    )
     extra = answer.model_extra
     assert extra["cached"] is False and extra["latency_ms"] > 0
     ours = extra["sentinella"]
@@ -99,11 +132,19 @@ def test_streams_to_the_sync_client(client: openai.OpenAI, demo: Demo) -> None:
     demo.rule(reply={"chunks": ["Pa", "ris", "."], "usage": {"prompt": 14, "completion": 3}})
     with client.chat.completions.create(model="gpt-4o-mini", messages=USER, stream=True) as stream:  # type: ignore[arg-type]
         chunks = list(stream)
-    assert [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content] == ["Pa", "ris", "."]
-    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"} and len({c.id for c in chunks}) == 1
+    assert [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content] == [
+        "Pa",
+        "ris",
+        ".",
+    ]
+    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"} and len(
+        {c.id for c in chunks}
+    ) == 1
     assert {chunk.model for chunk in chunks} == {"gpt-4o-mini"}
     assert chunks[0].choices[0].delta.role == "assistant"
-    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == [
+        "stop"
+    ]
     assert all(chunk.choices for chunk in chunks) and all(chunk.usage is None for chunk in chunks)
     assert all("sentinella" not in (chunk.model_extra or {}) for chunk in chunks[:-1])
     extra = chunks[-1].model_extra
@@ -129,9 +170,10 @@ async def test_streams_usage_to_those_who_ask(aclient: openai.AsyncOpenAI, demo:
 
 def test_the_wire_of_a_stream(gateway: Gateway, demo: Demo) -> None:
     demo.rule(reply={"chunks": 4})
-    with gateway.client() as client, client.stream(
-        "POST", "/v1/chat/completions", json=question(stream=True)
-    ) as answer:
+    with (
+        gateway.client() as client,
+        client.stream("POST", "/v1/chat/completions", json=question(stream=True)) as answer,
+    ):
         lines = list(answer.iter_lines())
         assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
         assert all(answer.headers.get(name) for name in OURS)
@@ -139,19 +181,32 @@ def test_the_wire_of_a_stream(gateway: Gateway, demo: Demo) -> None:
     assert data[-1] == "[DONE]" and "[DONE]" not in data[:-1]
     assert lines.count("") >= len(data), "every event ends with an empty line"
     assert set(json.loads(data[-2])["sentinella"]) == {
-        *("request_id", "tenant", "model", "provider", "routing", "cache", "cost_usd", "attempts", "budget_left")
+        *(
+            "request_id",
+            "tenant",
+            "model",
+            "provider",
+            "routing",
+            "cache",
+            "cost_usd",
+            "attempts",
+            "budget_left",
+        )
     }
 
 
 def test_a_stream_is_not_held_back(gateway: Gateway, demo: Demo) -> None:
     demo.rule(reply={"chunks": 4}, fault={"stall_after": 2, "stall_s": 1.5})
     times = []
-    with gateway.client() as client, client.stream(
-        "POST", "/v1/chat/completions", json=question(stream=True)
-    ) as answer:
+    with (
+        gateway.client() as client,
+        client.stream("POST", "/v1/chat/completions", json=question(stream=True)) as answer,
+    ):
         for line in answer.iter_lines():
             if line.startswith("data: "):
-                times.append(answer.elapsed.total_seconds() if answer.is_closed else __import__("time").monotonic())
+                times.append(
+                    answer.elapsed.total_seconds() if answer.is_closed else __import__("time").monotonic()
+                )
     assert times[-1] - times[0] > 1.2, "the first chunks must not wait for the last"
 
 
@@ -173,11 +228,17 @@ def test_tools_make_the_round_trip(client: openai.OpenAI, demo: Demo, stream: bo
         "role": "assistant",
         "content": None,
         "tool_calls": [
-            {"id": call.id, "type": "function", "function": {"name": "weather", "arguments": call.function.arguments}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": "weather", "arguments": call.function.arguments},
+            }
         ],
     }
     result = {"role": "tool", "tool_call_id": call.id, "content": "18 degrees and sun"}
-    answer = client.chat.completions.create(model="gpt-4o-mini", messages=[*USER, told, result], tools=[WEATHER])  # type: ignore[list-item]
+    answer = client.chat.completions.create(
+        model="gpt-4o-mini", messages=[*USER, told, result], tools=[WEATHER]
+    )  # type: ignore[list-item]
     assert "18 degrees and sun" in (answer.choices[0].message.content or "")
     assert demo.requests()[-1]["body"]["messages"][-1] == result
 
@@ -259,7 +320,8 @@ def test_the_gateway_chooses_when_no_model_is_named(
 
 
 @pytest.mark.parametrize(
-    "path", ["/chat/completions", "/openai/deployments/gpt-4o/chat/completions", "/engines/gpt-4o/chat/completions"]
+    "path",
+    ["/chat/completions", "/openai/deployments/gpt-4o/chat/completions", "/engines/gpt-4o/chat/completions"],
 )
 def test_other_paths_of_the_same_thing(gateway: Gateway, path: str) -> None:
     with gateway.client() as client:
@@ -270,7 +332,10 @@ def test_other_paths_of_the_same_thing(gateway: Gateway, path: str) -> None:
 
 def test_azure_client(gateway: Gateway) -> None:
     with openai.AzureOpenAI(
-        azure_endpoint=gateway.url, api_key=gateway.api_key, api_version="2024-10-21", max_retries=0,
+        azure_endpoint=gateway.url,
+        api_key=gateway.api_key,
+        api_version="2024-10-21",
+        max_retries=0,
         default_headers={"x-api-key": gateway.api_key},
     ) as client:
         answer = client.chat.completions.create(model="gpt-4o", messages=USER)  # type: ignore[arg-type]
@@ -295,13 +360,28 @@ class TestWhatTheUpstreamSees:
         assert answer.status_code == 200, answer.text
         (seen,) = demo.requests()
         text = json.dumps({**seen, "headers": {**seen["headers"], "host": ""}})
-        for word in ("session_id", "chat-4711", "tool_execution", "routing", "objective", '"cache"', "sentinella"):
+        for word in (
+            "session_id",
+            "chat-4711",
+            "tool_execution",
+            "routing",
+            "objective",
+            '"cache"',
+            "sentinella",
+        ):
             assert word not in text, f"`{word}` reached {model}: {text}"
         assert "x-custom" not in seen["headers"]
         assert gateway.api_key not in text and gateway.master_key not in text
 
     def test_what_the_client_asked_arrives(self, gateway: Gateway, demo: Demo) -> None:
-        given = {"temperature": 0.3, "top_p": 0.5, "seed": 7, "stop": ["END"], "user": "u1", "presence_penalty": 0.1}
+        given = {
+            "temperature": 0.3,
+            "top_p": 0.5,
+            "seed": 7,
+            "stop": ["END"],
+            "user": "u1",
+            "presence_penalty": 0.1,
+        }
         with gateway.client() as client:
             client.post("/v1/chat/completions", json=question(**given)).raise_for_status()
         (seen,) = demo.requests()

@@ -86,7 +86,7 @@ def failing(trip: Itinerary, *codes: str, now: float = 1000.0, **more: float) ->
 
 
 def names(steps: list[Step | None]) -> list[str | None]:
-    return [step and step.model for step in steps]
+    return [None if step is None else step.model for step in steps]
 
 
 @pytest.mark.parametrize("code", TRANSIENT)
@@ -128,6 +128,10 @@ def test_too_long_a_prompt_goes_to_longer_windows_only() -> None:
 def test_the_chain_for_long_prompts_is_asked_first_and_may_be_of_unknown_size() -> None:
     trip = itinerary(LONG, long=(B, UNKNOWN))
     assert names(failing(trip, "context_length_exceeded", "upstream_error")) == ["a", "unknown", "long"]
+
+
+def test_the_chain_for_long_prompts_is_for_nothing_else() -> None:
+    assert names(failing(itinerary(long=(LONG,)), "upstream_error", "upstream_error")) == ["a", "a", None]
 
 
 def test_without_a_longer_window_the_error_is_the_answer() -> None:
@@ -182,6 +186,10 @@ def test_an_open_breaker_sends_the_call_elsewhere_from_the_start() -> None:
     trip = itinerary(B, C, shut={"a": 1005.0}, fell=fell)
     assert trip.first() == Step("b", 0.0, "breaker_open")
     assert fell == [("a", "b", "breaker_open")]
+
+
+def test_an_open_breaker_sends_the_call_to_another_provider_first() -> None:
+    assert itinerary(card("a2", "of-a"), B, shut={"a": 1005.0}).first().model == "b"
 
 
 def test_when_everything_is_shut_the_soonest_is_tried() -> None:
