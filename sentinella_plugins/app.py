@@ -112,5 +112,7 @@ class Sentinella:
             gate=(tracing, AuthStage(self.auth)),
             # A price needs a model, so the router chooses before tenancy reserves.
             inbound=(RouterStage(self.router, self.allowed), tenancy),
-            outbound=(tenancy, AccountingStage(self.accounting), tracing),
+            # A line without its settlement is found by the next heartbeat; a settlement without its line is
+            # found by nobody.
+            outbound=(AccountingStage(self.accounting), tenancy, tracing),
         )

@@ -49,7 +49,7 @@ def _kept(data_dir: Path) -> tuple[dict[str, str], bool]:
 
 def _create(path: Path) -> bool:
     """Writes a private draft and links it into place, so that of many processes exactly one wins."""
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")  # mode 600 from its first moment
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")  # born with mode 600
     with os.fdopen(descriptor, "w") as file:
         json.dump({"master_key": new_key(), "api_key": new_key()}, file)
     try:

@@ -60,9 +60,13 @@ class Pipeline:
         await asyncio.shield(asyncio.ensure_future(self._settle(call, outcome)))
 
     async def _settle(self, call: Call, outcome: Outcome) -> None:
-        for stage in self.outbound:
-            try:
-                await stage.leave(call, outcome)
-            except Exception:
-                # The client's answer must not depend on one room's books: the others still settle theirs.
-                logger.exception("`%s` failed while settling call `%s`", type(stage).__name__, call.id)
+        """All at once, in their order: what ledger and limits write comes into one transaction where they
+        share a database."""
+        results = await asyncio.gather(
+            *(stage.leave(call, outcome) for stage in self.outbound), return_exceptions=True
+        )
+        for stage, result in zip(self.outbound, results, strict=True):
+            if isinstance(result, BaseException):
+                # The client's answer must not depend on one room's books: the others have settled theirs.
+                name = type(stage).__name__
+                logger.error("`%s` failed while settling call `%s`", name, call.id, exc_info=result)

@@ -52,13 +52,20 @@ class Demo:
         model: str | None = None,
         stream: bool | None = None,
         contains: str | None = None,
+        prefill: bool | None = None,
         times: int | None = None,
         every: int | None = None,
         fault: Mapping[str, Any] | None = None,
         reply: Mapping[str, Any] | None = None,
     ) -> int:
         """Adds a rule and gives its id; a rule that cannot be understood raises `ValueError`."""
-        match = {"provider": provider, "model": model, "stream": stream, "contains": contains}
+        match = {
+            "provider": provider,
+            "model": model,
+            "stream": stream,
+            "contains": contains,
+            "prefill": prefill,
+        }
         rule = {"match": _given(match), "times": times, "every": every, "fault": fault, "reply": reply}
         answer = self._http.post("/_demo/rules", json=_given(rule))
         if answer.status_code == 400:

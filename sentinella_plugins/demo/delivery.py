@@ -96,14 +96,16 @@ class Delivery:
             await wire.write(opening)
         sent = 0
         async for frame in self._frames(encoder, answer):
-            if fault.cut_after == sent:
+            if sent in (fault.cut_after, fault.end_after):
                 break
             await self._chunk(frame, sent)
             sent += 1
         if fault.cut_after is not None:
             await self._hang_up()
-            return
-        await self._finish(encoder, answer, sent)
+        elif fault.end_after is not None:
+            await wire.end()
+        else:
+            await self._finish(encoder, answer, sent)
 
     async def _chunk(self, frame: bytes, sent: int) -> None:
         fault = self.rule.fault

@@ -73,6 +73,11 @@ class Ask:
         return next((t.text for t in reversed(self.turns) if t.role == "user"), "")
 
     @property
+    def prefilled(self) -> bool:
+        """Whether the answer has been begun already: the last turn is the assistant's."""
+        return bool(self.turns) and self.turns[-1].role == "assistant"
+
+    @property
     def tool_result(self) -> str | None:
         for turn in reversed(self.turns):
             if turn.role == "tool":

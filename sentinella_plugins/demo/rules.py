@@ -28,6 +28,7 @@ class Fault:
     first_token_delay_s: float = 0
     delay_s: float = 0
     cut_after: int | None = None
+    end_after: int | None = None
     stall_after: int | None = None
     stall_s: float = 30
     malformed_after: int | None = None
@@ -77,6 +78,7 @@ class Match:
     model: str | None = None
     stream: bool | None = None
     contains: str | None = None
+    prefill: bool | None = None
 
     def accepts(self, provider: str, ask: Ask) -> bool:
         return (
@@ -84,6 +86,7 @@ class Match:
             and self.model in (None, ask.model)
             and self.stream in (None, ask.stream)
             and (self.contains is None or self.contains in ask.question)
+            and self.prefill in (None, ask.prefilled)
         )
 
 

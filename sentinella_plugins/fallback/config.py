@@ -76,7 +76,7 @@ class FallbackConfig(BaseModel):
         "asked.",
     )
     reasoning_first_byte_s: Seconds = Field(
-        default=60.0, description="The same for models that may think long before their first word, in seconds."
+        default=60.0, description="The same for models that may think before their first word, in seconds."
     )
     idle_s: Seconds = Field(
         default=15.0, description="Longest silence between two chunks of a stream, in seconds."

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 _INSTRUCTION = (
-    "Your answer above was cut off by a technical fault. Continue it from exactly where it stops: the very next "
-    "characters, in the middle of a word if need be. Do not repeat anything and do not comment on the interruption."
+    "Your answer above was cut off by a technical fault. Continue it from exactly where it stops: the very "
+    "next characters, in the middle of a word if need be. Do not repeat anything and do not comment on it."
 )
 _LONGEST_OVERLAP = 200
 _SHORTEST_OVERLAP = 8
 
 
 def continued(messages: Sequence[Any], said: str, *, prefill: bool) -> list[Any]:
-    """The messages for the model that takes over: the answer so far as the assistant's unfinished turn where the model
-    can go on from that, else with the request to go on."""
+    """The messages for the model that takes over: the answer so far as the assistant's unfinished turn where
+    the model can go on from that, else with the request to go on."""
     partial = {"role": "assistant", "content": said}
     if prefill:
         return [*messages, {**partial, "prefix": True}]

@@ -1,9 +1,9 @@
-"""One attempt of a call: arguments and metadata for LiteLLM, other people's hooks, and which road it takes."""
+"""One attempt of a call: arguments for LiteLLM, other people's hooks, and which road it takes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +13,6 @@ from typing import Any
 import litellm
 from litellm.litellm_core_utils.rules import Rules
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
-from litellm.proxy.litellm_pre_call_utils import LiteLLMProxyRequestSetup
 
 from sentinella_plugins.gateway import answers, host
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
@@ -23,7 +22,7 @@ from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.money import Nano, nano
 from sentinella_plugins.kernel.secrets import hash_key
 
-_SEEN_HEADERS = ("user-agent", "content-type", "x-forwarded-for", "traceparent", "tracestate")
+_CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"})
 
 
 @lru_cache(maxsize=4096)
@@ -38,16 +37,6 @@ def user_of(principal: Principal) -> UserAPIKeyAuth:
         user_role=LitellmUserRoles.PROXY_ADMIN
         if principal.role == "admin"
         else LitellmUserRoles.INTERNAL_USER,
-    )
-
-
-@lru_cache(maxsize=4096)
-def _key_metadata(principal: Principal) -> Mapping[str, Any]:
-    data: dict[str, Any] = {"metadata": {}}
-    return dict(
-        LiteLLMProxyRequestSetup.add_user_api_key_auth_to_request_metadata(
-            data, user_of(principal), "metadata"
-        )["metadata"]
     )
 
 
@@ -115,7 +104,12 @@ class Engine:
         raise."""
         hooked = host.foreign_callbacks(self._handler)
         heard = hooked or host.listeners(self._handler)
-        request = Request(_arguments(call), user_of(call.principal), hooked, heard)
+        user = user_of(call.principal)
+        data = _arguments(call)
+        if heard:
+            data = await host.with_proxy_metadata(data, call.route, _headers(call), user, call.received_at)
+            data["metadata"]["sentinella_request_id"] = call.id
+        request = Request(data, user, hooked, heard)
         if not hooked:
             return request
         logging_obj, data = litellm.utils.function_setup(
@@ -213,7 +207,7 @@ class Engine:
             yield []
 
     async def _hooked(self, request: Request, response: Any) -> AsyncGenerator[Any, None]:
-        """The stream's chunks, through the streaming hooks of other people's callbacks where there are any."""
+        """The stream's chunks, through the streaming hooks of other people's callbacks."""
         hooks = host.proxy_logging()
         source = response
         if request.hooked and hooks.needs_iterator_wrap():
@@ -232,33 +226,25 @@ class Engine:
 
 
 def _arguments(call: Call) -> dict[str, Any]:
-    body = dict(call.body)
-    metadata = {
-        **_key_metadata(call.principal),
-        "requester_metadata": body.pop("metadata", None) or {},
-        "headers": {name: call.headers[name] for name in _SEEN_HEADERS if name in call.headers},
-        "endpoint": call.route,
-        "user_api_key_request_route": call.route,
-        "user_api_key_end_user_id": body.get("user"),
-        "sentinella_request_id": call.id,
-    }
-    if call.stream:
-        options: Any = body.get("stream_options") or {}
-        body["stream_options"] = {**options, "include_usage": True}
-    if call.options.session_id:
-        body["litellm_session_id"] = metadata["session_id"] = call.options.session_id
-    return {
-        **body,
+    data: dict[str, Any] = {
+        **call.body,
         "model": call.model,
         "stream": call.stream,
         "litellm_call_id": call.id,
-        "metadata": metadata,
-        "proxy_server_request": {
-            "url": call.route,
-            "method": "POST",
-            "headers": metadata["headers"],
-            "body": {**call.body, "model": call.model},
-        },
+    }
+    if call.stream:
+        data["stream_options"] = {**(data.get("stream_options") or {}), "include_usage": True}
+    if call.options.session_id:
+        data["litellm_session_id"] = call.options.session_id
+    return data
+
+
+def _headers(call: Call) -> dict[str, str]:
+    """Without credentials, and without `x-litellm-*`, from which LiteLLM takes orders."""
+    return {
+        name: value
+        for name, value in call.headers.items()
+        if name not in _CREDENTIALS and not name.startswith("x-litellm-")
     }
 
 

@@ -4,10 +4,14 @@ each."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import litellm
+from fastapi import Request
 from litellm.proxy import proxy_server
+from litellm.proxy._types import UserAPIKeyAuth
+from litellm.proxy.litellm_pre_call_utils import add_litellm_data_to_request
 from litellm.proxy.utils import ProxyLogging
 from litellm.router import Router
 from starlette.middleware import Middleware
@@ -80,6 +84,34 @@ def completed_cost(response: object) -> float | None:
     """What LiteLLM computed for a finished call, in dollars; `None` when it knows no price."""
     hidden: Mapping[str, Any] = getattr(response, "_hidden_params", None) or {}
     return hidden.get("response_cost")
+
+
+async def with_proxy_metadata(
+    data: dict[str, Any], route: str, headers: Mapping[str, str], user: UserAPIKeyAuth, received_at: float
+) -> dict[str, Any]:
+    """The request as LiteLLM's own endpoint would hand it to callbacks: metadata of key, headers and time."""
+    began = datetime.now(UTC)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "server": ("sentinella", 80),
+        "path": route,
+        "query_string": b"",
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+        "client": None,
+        "state": {"litellm_received_at": datetime.fromtimestamp(received_at, UTC)},
+    }
+    made: dict[str, Any] = await add_litellm_data_to_request(
+        data=data,
+        request=Request(scope),
+        user_api_key_dict=user,
+        proxy_config=proxy_server.proxy_config,
+        general_settings=proxy_server.general_settings,
+        version=proxy_server.version,  # type: ignore[attr-defined]
+    )
+    made["metadata"]["queue_time_seconds"] = max(0.0, began.timestamp() - received_at)
+    return made
 
 
 def provider_stream(stream: object) -> object:

@@ -1,8 +1,8 @@
 """The short road to upstreams that speak OpenAI's wire format themselves.
 
-LiteLLM maps the parameters and names the errors; the transport and the answer pass without its wrappers, which cost
-several times as much as everything else in the gateway. It is taken only when nobody but Sentinella listens to LiteLLM's
-callbacks, and for groups of one plain deployment.
+LiteLLM maps the parameters and names the errors; the transport and the answer pass without its wrappers,
+which cost several times as much as everything else in the gateway. It is taken only when nobody but
+Sentinella listens to LiteLLM's callbacks, and for groups of one plain deployment.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Pipe:
     async def stream(
         self, params: Mapping[str, Any], body: Json, timeouts: Timeouts, max_event_bytes: int = 4_000_000
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """The provider's `chat.completion.chunk`s, those that arrived together in one list; at its true end `[]`."""
+        """The provider's chunks, those that arrived together in one list; at the true end `[]`."""
         async with await self._post(params, body, timeouts) as response:
             events = Events(max_event_bytes)
             async for data in response.content.iter_any():

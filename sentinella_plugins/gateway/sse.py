@@ -14,7 +14,7 @@ class Malformed(UpstreamFailed):
 
 
 class Events:
-    """Feed it bytes, get the data of the events that are complete. Bounded: one event has at most `limit` bytes."""
+    """Feed it bytes, get the data of the events that are complete. One event has at most `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -18,8 +18,8 @@ _DONE = b"data: [DONE]\n\n"
 class Outgoing:
     """Sends chunks as they come, but keeps the one with `finish_reason` until the books are closed.
 
-    So the added fields ride on the last chunk, and a client that did not ask for usage never sees a chunk without
-    choices. One identity for the client, however many models had to speak.
+    So the added fields ride on the last chunk, and a client that did not ask for usage never sees a chunk
+    without choices. One identity for the client, however many models had to speak.
     """
 
     def __init__(self, call: Call, send: Send, *, wants_usage: bool) -> None:
@@ -29,6 +29,7 @@ class Outgoing:
         self._finish: dict[str, Any] | None = None
         self._last: dict[str, Any] = {}
         self._spoke: set[int] = set()
+        self._ended: set[int] = set()
         self.started = False
         self.text: list[str] = []
         self.called_tools = False
@@ -49,6 +50,7 @@ class Outgoing:
             if not any(_says_something(choice) for choice in choices):
                 continue
             text.extend(self._text(choice) for choice in choices)
+            self._ended.update(choice.get("index", 0) for choice in choices if choice["finish_reason"])
             if self._finish is None and any(choice["finish_reason"] for choice in choices):
                 self._finish = body
             else:
@@ -61,6 +63,7 @@ class Outgoing:
 
     async def end(self, additions: dict[str, Any], usage: Usage) -> None:
         last = self._finish or _stopped(self._last)
+        last["choices"] = [*last["choices"], *self._unended(last["choices"][0])]
         events = b""
         if self._wants_usage:
             events = sse(orjson.dumps(last, default=str))
@@ -69,7 +72,7 @@ class Outgoing:
         await self._events(events, str(last.get("model", "")), more=False)
 
     async def fail(self, error: SentinellaError) -> None:
-        """Tells the truth about a broken answer: an error event, and no `[DONE]` that would call it complete."""
+        """Tells that the answer is broken: an error event, and no `[DONE]` that would call it complete."""
         body = {**problem(error).body, "sentinella": {"request_id": self._call.id}}
         await self._events(sse(orjson.dumps(body, default=str)), "", more=False)
 
@@ -88,6 +91,11 @@ class Outgoing:
                 self._send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache", **headers}
             )
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def _unended(self, example: dict[str, Any]) -> list[dict[str, Any]]:
+        """LiteLLM ends only the first of several choices."""
+        missing = sorted(self._spoke - self._ended - {example.get("index", 0)})
+        return [{**example, "index": index, "delta": {}} for index in missing]
 
     def _identify(self, body: dict[str, Any], model: str) -> None:
         body["model"] = model

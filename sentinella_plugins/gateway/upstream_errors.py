@@ -20,25 +20,39 @@ _PREFIXES = re.compile(r"^((litellm\.)?\w*(Error|Exception)\b\s*[-:]*\s*)+")
 _LONGEST = 600
 
 # (exception, status, code): the first match counts, so the narrow ones come first.
-_RULES: tuple[tuple[type[BaseException], int, str], ...] = (
+_BY_KIND: tuple[tuple[type[BaseException], int, str], ...] = (
     (llm.ContextWindowExceededError, 400, "context_length_exceeded"),
     (llm.ContentPolicyViolationError, 400, "content_filter"),
-    (llm.AuthenticationError, 502, "upstream_authentication"),
-    (llm.PermissionDeniedError, 502, "upstream_permission"),
-    (llm.NotFoundError, 502, "upstream_model_not_found"),
+    (llm.UnsupportedParamsError, 400, "unsupported_parameter"),
+    (RouterRateLimitError, 503, "upstream_cooling_down"),
     (llm.Timeout, 504, "upstream_timeout"),
     (TimeoutError, 504, "upstream_timeout"),
-    (llm.RateLimitError, 503, "upstream_rate_limited"),
-    (RouterRateLimitError, 503, "upstream_cooling_down"),
-    (llm.ServiceUnavailableError, 503, "upstream_unavailable"),
-    (llm.UnprocessableEntityError, 400, "upstream_rejected_request"),
-    (llm.UnsupportedParamsError, 400, "unsupported_parameter"),
-    (llm.BadRequestError, 400, "upstream_rejected_request"),
-    (llm.APIConnectionError, 502, "upstream_connection"),
-    (llm.InternalServerError, 502, "upstream_error"),
-    (httpx.HTTPError, 502, "upstream_connection"),
     (aiohttp.ClientError, 502, "upstream_connection"),
+    (httpx.HTTPError, 502, "upstream_connection"),
     (ConnectionError, 502, "upstream_connection"),
+    (llm.APIConnectionError, 502, "upstream_connection"),
+)
+_BY_STATUS = {
+    400: (400, "upstream_rejected_request"),
+    401: (502, "upstream_authentication"),
+    403: (502, "upstream_permission"),
+    404: (502, "upstream_model_not_found"),
+    408: (504, "upstream_timeout"),
+    413: (400, "context_length_exceeded"),
+    422: (400, "upstream_rejected_request"),
+    429: (503, "upstream_rate_limited"),
+    503: (503, "upstream_unavailable"),
+    504: (504, "upstream_timeout"),
+    529: (503, "upstream_unavailable"),
+}
+# Several providers say these two only in words, and LiteLLM does not know all of their words.
+_TOO_LONG = re.compile(
+    r"context.{0,20}(length|window|size)|(too (long|large)|exceed\w*|maximum).{0,40}(token|context|prompt)"
+    r"|prompt is too long",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(
+    r"content.{0,12}(filter|policy|management)|safety (system|filter)|content_filter", re.IGNORECASE
 )
 
 
@@ -48,10 +62,24 @@ def classify(error: BaseException) -> tuple[int, str]:
         return error.status, error.code
     if isinstance(error, HTTPException | ProxyException):
         return _status(error), "request_refused"
-    for kind, status, code in _RULES:
+    for kind, status, code in _BY_KIND:
         if isinstance(error, kind):
             return status, code
-    return 502, "upstream_error"
+    status, code = _BY_STATUS.get(_upstream_status(error), (502, "upstream_error"))
+    if code == "upstream_rejected_request":
+        return status, _in_words(str(error)) or code
+    return status, code
+
+
+def _in_words(text: str) -> str | None:
+    if _TOO_LONG.search(text):
+        return "context_length_exceeded"
+    return "content_filter" if _FILTERED.search(text) else None
+
+
+def _upstream_status(error: BaseException) -> int:
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else 502
 
 
 def translate(error: Exception, attempts: tuple[Attempt, ...]) -> SentinellaError:
@@ -84,8 +112,10 @@ def describe(error: BaseException) -> str:
 
 def retry_after(error: BaseException) -> int | None:
     """Seconds that the upstream asked to wait, where it did."""
-    response = getattr(error, "response", None)
-    given = getattr(response, "headers", {}).get("retry-after") if response is not None else None
+    headers = getattr(error, "litellm_response_headers", None) or getattr(
+        getattr(error, "response", None), "headers", None
+    )
+    given = headers.get("retry-after") if headers else None
     return int(given) if given and re.fullmatch(r"\d{1,5}", given) else None
 
 

@@ -15,8 +15,8 @@ _Race = dict[asyncio.Task[Answer], Running]
 
 
 class Whole:
-    """A model that writes a long answer and one that is dead look alike until the answer is there. So a silent one is
-    not left, but another is asked beside it, and the first to answer wins."""
+    """A model that writes a long answer and one that is dead look alike until the answer is there. So a
+    silent one is not left, but another is asked beside it, and the first to answer wins."""
 
     def __init__(self, engine: Engine, config: FallbackConfig) -> None:
         self._engine = engine
