@@ -45,8 +45,8 @@ class GatewayConfig(BaseModel):
     )
     pipe: bool = Field(
         default=True,
-        description="Ask upstreams that speak OpenAI's wire format without LiteLLM's wrappers, where no callback "
-        "listens.",
+        description="Ask upstreams that speak OpenAI's wire format without LiteLLM's wrappers, where no "
+        "callback listens.",
     )
     max_connections: int = Field(
         default=1000, ge=1, le=100_000, description="Most connections of one worker to such upstreams."

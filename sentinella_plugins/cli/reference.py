@@ -26,7 +26,8 @@ def _yaml(model: type[BaseModel], depth: int = 0) -> Iterator[str]:
     if depth == 0:
         yield "# Every setting of Sentinella with its default. The environment overrides: for example,"
         yield "# SENTINELLA_GATEWAY__MAX_BODY_BYTES=1000000 sets `max_body_bytes` of `gateway`. A"
-        yield "# mistyped key is an error that names the nearest right one. `sentinella doctor` shows what is in force."
+        yield "# mistyped key is an error that names the nearest right one. `sentinella doctor` shows what"
+        yield "# is in force."
     for name, field in model.model_fields.items():
         inner = _section(field.annotation)
         if inner is not None:

@@ -17,6 +17,7 @@ from .rules import NO_RULE, Fault, Rule
 from .wire import Wire
 
 GARBAGE = b"<html><body><h1>Bad gateway</h1></body></html>"
+RESET_AFTER_S = 0.1  # a reset overtakes what is still on its way
 UNCACHED = {"cache-control": "no-cache"}
 
 
@@ -134,10 +135,11 @@ class Delivery:
             yield encoder.call(index, call)
 
     async def _hang_up(self) -> None:
-        await asyncio.sleep(0)
         if self.rule.fault.reset:
+            await asyncio.sleep(RESET_AFTER_S)
             self.wire.reset()
         else:
+            await asyncio.sleep(0)
             self.wire.cut()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 
@@ -80,12 +81,14 @@ class Attempts:
 
     async def lost(self, running: Running) -> None:
         """Another one answered first. It was slow, not wrong; its prompt is paid."""
-        self._end(running, ok=True)
+        slow = running.ms() >= self._fallback.config.first_byte_s * 1000
+        self._end(running, ok=True, ms=math.inf if slow else running.ms())
         self._spend(running, await self._count(running), "cancelled", "hedged")
 
-    def _end(self, running: Running, *, ok: bool, code: str | None = None) -> None:
+    def _end(self, running: Running, *, ok: bool, code: str | None = None, ms: float | None = None) -> None:
         self._running.remove(running)
-        self._fallback.record(running.model, ok=ok, ms=running.ms(), code=code, started=running.started)
+        ms = running.ms() if ms is None else ms
+        self._fallback.record(running.model, ok=ok, ms=ms, code=code, started=running.started)
 
     def _spend(self, running: Running, usage: Usage, status: str, code: str | None) -> None:
         name, provider = self._catalogue.public_name(running.model)

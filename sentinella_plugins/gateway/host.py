@@ -122,4 +122,5 @@ def provider_stream(stream: object) -> object:
 
 def told_its_end(inner: object) -> bool:
     """Whether the provider said why its stream ended: LiteLLM says `stop` in its place when it did not."""
-    return getattr(inner, "received_finish_reason", "unknown") is not None
+    reasons = ("received_finish_reason", "intermittent_finish_reason")
+    return any(getattr(inner, name, "unknown") is not None for name in reasons)

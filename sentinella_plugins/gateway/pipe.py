@@ -97,10 +97,12 @@ class Pipe:
         async with await self._post(params, body, timeouts) as response:
             events = Events(max_event_bytes)
             async for data in response.content.iter_any():
-                yield _chunks(events.feed(data), params)
+                if chunks := _chunks(events.feed(data), params):
+                    yield chunks
                 if events.done:
                     break
-            yield _chunks(events.end(), params)
+            if chunks := _chunks(events.end(), params):
+                yield chunks
             if events.done:
                 yield []
 

@@ -68,7 +68,6 @@ class Whole:
         self._learn(running)
         for task, loser in race.items():
             task.cancel()
-            self._learn(loser)
             await attempts.lost(loser)
         attempts.answered(running, answer)
         return answer
