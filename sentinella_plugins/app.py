@@ -14,6 +14,7 @@ from sentinella_plugins.auth.models import StaticKeys
 from sentinella_plugins.auth.service import AuthService
 from sentinella_plugins.auth.stage import AuthStage
 from sentinella_plugins.bootstrap import Keys
+from sentinella_plugins.fallback.chains import Chains
 from sentinella_plugins.fallback.models import Preferences
 from sentinella_plugins.fallback.service import FallbackService
 from sentinella_plugins.kernel.access import may_use
@@ -40,7 +41,12 @@ class Sentinella:
     it."""
 
     def __init__(
-        self, settings: Settings, keys: Keys, catalogue: Catalogue, clock: Clock | None = None
+        self,
+        settings: Settings,
+        keys: Keys,
+        catalogue: Catalogue,
+        chains: Chains | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings
         self.catalogue = catalogue
@@ -61,7 +67,9 @@ class Sentinella:
             settings.data_dir / "spool",
             on_spool=self.tracing.metrics.ledger_spooled,
         )
-        self.fallback = FallbackService(database, catalogue, self.events, self.clock, settings.fallback)
+        self.fallback = FallbackService(
+            database, catalogue, self.events, self.clock, settings.fallback, chains
+        )
         self.router = RouterService(catalogue, settings.router)
         self.pipeline = self._pipeline()
         self.tracing.listen(self.events)
@@ -102,6 +110,8 @@ class Sentinella:
         preferences = Preferences(
             providers=asked.get("providers") or tenant.preferences.providers,
             exclude=(*tenant.preferences.exclude, *(asked.get("exclude") or ())),
+            chains=tenant.preferences.fallbacks,
+            stream_recovery=tenant.preferences.stream_recovery,
         )
         return partial(may_use, call.principal.models, tenant.models), preferences
 

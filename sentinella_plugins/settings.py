@@ -58,6 +58,33 @@ class GatewayConfig(BaseModel):
     )
 
 
+class TrafficConfig(BaseModel):
+    """How many calls one worker takes, and how it ends."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_running: int = Field(default=1_000, ge=1, le=1_000_000, description="Most calls that run at once.")
+    max_waiting: int = Field(
+        default=2_000,
+        ge=0,
+        le=1_000_000,
+        description="Most calls that wait for a place; then 503.",
+    )
+    max_waiting_per_tenant: int = Field(
+        default=1_000,
+        ge=0,
+        le=1_000_000,
+        description="Most of them of one tenant; tenants get places in turn.",
+    )
+    max_wait_s: float = Field(default=10.0, gt=0, description="Longest wait for a place, in s; then 503.")
+    drain_s: float = Field(
+        default=30.0,
+        ge=0,
+        description="After SIGTERM: how long running calls and streams may go on, in seconds; then they are "
+        "broken off and settled.",
+    )
+
+
 class DemoConfig(BaseModel):
     """The upstream that stands in for providers whose key is not set."""
 
@@ -95,6 +122,7 @@ class Settings(BaseModel):
         description="A key that may read `GET /metrics` and nothing else. `SENTINELLA_METRICS_KEY`.",
     )
     gateway: GatewayConfig = GatewayConfig()
+    traffic: TrafficConfig = TrafficConfig()
     demo: DemoConfig = DemoConfig()
     storage: StorageConfig = StorageConfig()
     auth: AuthConfig = AuthConfig()

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, cast
 
 import litellm
@@ -43,7 +45,10 @@ class LiteLLMCatalogue:
         self._names: dict[str | None, str] = {}
         self._piped: dict[str, Mapping[str, Any]] = {}
 
-    def fill(self, deployments: Sequence[Mapping[str, Any]]) -> None:
+    def fill(
+        self, deployments: Sequence[Mapping[str, Any]], aliases: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """`aliases` are further names of models, as `model_group_alias` gives them."""
         self._names = {
             str((model.get("model_info") or {}).get("id")): model["model_name"] for model in deployments
         }
@@ -57,6 +62,12 @@ class LiteLLMCatalogue:
             for model in alone
             if self._may_pipe and fits(model["litellm_params"])
         }
+        for alias, target in aliases.items():
+            if target in self._cards and alias not in self._cards:
+                self._cards[alias] = replace(self._cards[target], name=alias)
+                self._params[alias] = self._params[target]
+                if target in self._piped:
+                    self._piped[alias] = self._piped[target]
         # An answer names what stands in for a retired model: it has a price as well.
         for card in cards.values():
             if card.replaced_by:

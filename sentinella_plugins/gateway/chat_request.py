@@ -147,7 +147,7 @@ def parse_chat(data: Mapping[str, Any], extra_params: tuple[str, ...]) -> ChatRe
     try:
         checked = _CHAT.validate_python(data)
     except ValidationError as error:
-        raise _explain(error) from None
+        raise explain(error) from None
     body = {name: value for name, value in data.items() if name not in _OWN and value is not None}
     body.pop("model", None)
     return ChatRequest(
@@ -169,7 +169,7 @@ def _options(data: Mapping[str, Any], checked: _Chat) -> Options:
     )
 
 
-def _explain(error: ValidationError) -> BadRequest:
+def explain(error: ValidationError) -> BadRequest:
     first = error.errors(include_url=False, include_input=False)[0]
     # In a union the path ends with the type that was tried ("content.str"): the user knows only the field.
     path = [str(part) for part in first["loc"] if part not in ("str", "dict") and "[" not in str(part)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from sentinella_plugins.api.problems import anthropic_problem, problem
 from sentinella_plugins.gateway import answers
 from sentinella_plugins.gateway.chat_request import decode, parse_chat
-from sentinella_plugins.gateway.metered import ROUTES as METERED
-from sentinella_plugins.gateway.metered import Metered, forbidden_field
+from sentinella_plugins.gateway.metered import Metered
+from sentinella_plugins.gateway.metered_request import MESSAGES, parse_metered
+from sentinella_plugins.gateway.metered_request import ROUTES as METERED
 from sentinella_plugins.gateway.wire import (
     ASGIApp,
     Receive,
@@ -27,7 +30,7 @@ from sentinella_plugins.gateway.wire import (
     until_gone,
 )
 from sentinella_plugins.kernel.access import AUTO
-from sentinella_plugins.kernel.call import Call, Options
+from sentinella_plugins.kernel.call import Call, Options, Outcome
 from sentinella_plugins.kernel.errors import (
     BadRequest,
     ClientGone,
@@ -46,9 +49,11 @@ CHAT = "/v1/chat/completions"
 _CHAT_PATHS = {CHAT, "/chat/completions"}
 _CHAT_OF_MODEL = re.compile(r"^/(?:openai/deployments|engines)/(?P<model>.+)/chat/completions$")
 _OWN = re.compile(
-    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage)(/.*)?|v1/router/health|sentinella/(docs|openapi\.json))$"
+    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage)(/.*)?|v1/router/health"
+    r"|sentinella/(docs|openapi\.json))$"
 )
 _JSON = (b"content-type", b"application/json")
+Parse = Callable[[Call, dict[str, Any]], Awaitable[tuple[Call, bool]]]
 Play = Callable[[Call, bool], Awaitable[None]]
 
 
@@ -102,30 +107,24 @@ class Door:
         await self._answer(CHAT, scope, receive, send, parse, play)
 
     async def _metered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def parse(call: Call, data: dict[str, Any]) -> tuple[Call, bool]:
-            field = forbidden_field(data)
-            if field is not None:
-                raise BadRequest(f"`{field}` is not a field of this request.", param=field)
-            model = data.pop("model", None)
-            if not isinstance(model, str | None):
-                raise BadRequest("`model` must be a string.", param="model")
-            model = model or AUTO
-            return call.evolve(
-                requested=model, model=model, body=data, stream=data.get("stream") is True
-            ), False
-
+        route, limits = METERED[scope["path"]], self._house.settings.gateway
         metered = Metered(
             self._app,
             self._house.meter,
             self._house.catalogue,
             self._house.pipeline,
-            self._house.settings.gateway.meter_wait_s,
+            limits.meter_wait_s,
         )
 
-        async def play(call: Call, _: bool) -> None:
-            await metered.play(call, scope, receive, send)
+        async def parse(call: Call, data: dict[str, Any]) -> tuple[Call, bool]:
+            asked = parse_metered(route, data, limits.extra_params)
+            call = call.evolve(requested=asked.model, model=asked.model, body=asked.body, stream=asked.stream)
+            return call, asked.wants_usage
 
-        await self._answer(METERED[scope["path"]], scope, receive, send, parse, play, watch=False)
+        async def play(call: Call, wants_usage: bool) -> None:
+            await metered.play(call, scope, send, wants_usage=wants_usage)
+
+        await self._answer(route, scope, receive, send, parse, play)
 
     async def _answer(
         self,
@@ -133,10 +132,8 @@ class Door:
         scope: Scope,
         receive: Receive,
         send: Send,
-        parse: Callable[[Call, dict[str, Any]], Awaitable[tuple[Call, bool]]],
+        parse: Parse,
         play: Play,
-        *,
-        watch: bool = True,
     ) -> None:
         call = Call(
             id=new_id("req"),
@@ -157,21 +154,33 @@ class Door:
             call = await self._house.pipeline.admit(
                 call.evolve(credential=Secret(key) if key else None, headers=headers)
             )
-            raw = await read_body(
-                receive, headers, limit=limits.max_body_bytes, timeout_s=limits.body_timeout_s
-            )
-            call, wants_usage = await parse(call, decode(raw))
-            call, _ = await self._house.pipeline.enter(call)
-            await (_watched(play(call, wants_usage), receive) if watch else play(call, wants_usage))
+            await self._serve(call, receive, parse, play)
         except ClientGone:
             logger.info("the client of call `%s` went away", call.id)
         except SentinellaError as error:
-            await _tell(send, error, answers.headers(call))
+            await _tell(send, error, call)
         except OSError as error:
             logger.info("call `%s` could not be answered: %s", call.id, error)
         except Exception as error:
             logger.exception("call `%s` failed", call.id)
-            await _tell(send, error, answers.headers(call))
+            await _tell(send, error, call)
+
+    async def _serve(self, call: Call, receive: Receive, parse: Parse, play: Play) -> None:
+        limits = self._house.settings.gateway
+        inside = False
+        try:
+            async with self._house.traffic.turn(call.principal.tenant):
+                raw = await read_body(
+                    receive, call.headers, limit=limits.max_body_bytes, timeout_s=limits.body_timeout_s
+                )
+                call, wants_usage = await parse(call, decode(raw))
+                inside = True
+                call, _ = await self._house.pipeline.enter(call)
+                await _watched(play(call, wants_usage), receive)
+        except SentinellaError as error:
+            if not inside:  # the corridor settles what it has let in
+                await self._house.pipeline.leave(call, Outcome(status="refused", error=error))
+            raise
 
 
 async def _watched(work: Any, receive: Receive) -> None:
@@ -180,21 +189,21 @@ async def _watched(work: Any, receive: Receive) -> None:
     running, gone = asyncio.ensure_future(work), asyncio.ensure_future(until_gone(receive))
     try:
         await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
-            raise ClientGone
-        await running
+        if running.done():
+            await running
+            return
+        raise ClientGone
     finally:
         gone.cancel()
         if not running.done():
             running.cancel()
+            await asyncio.wait((running,))
 
 
-async def _tell(send: Send, error: Exception, headers: Mapping[str, str]) -> None:
+async def _tell(send: Send, error: Exception, call: Call) -> None:
+    shape = partial(anthropic_problem, request_id=call.id) if call.route == MESSAGES else problem
     with suppress(OSError):
-        await send_problem(send, error, headers)
+        await send_problem(send, error, answers.headers(call), shape)
 
 
 def _refuse_unoffered(options: Options) -> None:

@@ -22,6 +22,8 @@ from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.money import Nano, nano
 from sentinella_plugins.kernel.secrets import hash_key
 
+_THINK_WHEN_ASKED = frozenset({"anthropic", "mistral"})
+_ASKED_TO_THINK = ("thinking", "reasoning_effort")
 _CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"})
 
 
@@ -79,9 +81,12 @@ class Engine:
         """Whether a model goes on from an assistant's unfinished turn."""
         return self._can(model, "prefill")
 
-    def reasons(self, model: str) -> bool:
-        """Whether a model may think long before its first word."""
-        return self._can(model, "reasoning")
+    def reasons(self, request: Request) -> bool:
+        """Whether the model may think long before its first word."""
+        card = self._catalogue.find(request.data["model"])
+        if card is None or "reasoning" not in card.capabilities:
+            return False
+        return card.provider not in _THINK_WHEN_ASKED or any(map(request.data.get, _ASKED_TO_THINK))
 
     def _can(self, model: str, capability: str) -> bool:
         card = self._catalogue.find(model)

@@ -42,6 +42,19 @@ def configured_models() -> list[dict[str, Any]]:
     return [dict(model) for model in models]
 
 
+def configured_fallbacks() -> tuple[dict[str, str], dict[str, Any]]:
+    """`model_group_alias` of the YAML (the plain ones), and what of it says who stands in for whom."""
+    state: Mapping[str, Any] = proxy_server.proxy_config.get_config_state()
+    settings = {**(state.get("litellm_settings") or {}), **(state.get("router_settings") or {})}
+    names = ("fallbacks", "context_window_fallbacks", "model_group_alias")
+    given = settings.get("model_group_alias") or {}
+    aliases = {
+        str(alias): str(target["model"] if isinstance(target, Mapping) else target)
+        for alias, target in given.items()
+    }
+    return aliases, {name: settings.get(name) for name in names}
+
+
 def proxy_logging() -> ProxyLogging:
     return proxy_server.proxy_logging_obj
 

@@ -7,6 +7,7 @@ import atexit
 import importlib
 import logging
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sentinella_plugins.api import application
 from sentinella_plugins.api.public import VERSION
 from sentinella_plugins.app import Sentinella
 from sentinella_plugins.bootstrap import Keys, announce, ensure_keys
+from sentinella_plugins.fallback.chains import Chains
 from sentinella_plugins.gateway import deployments, host
 from sentinella_plugins.gateway.callbacks import Handler
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
@@ -23,6 +25,7 @@ from sentinella_plugins.gateway.engine import Engine
 from sentinella_plugins.gateway.key_auth import KeyAuth
 from sentinella_plugins.gateway.meter import Meter
 from sentinella_plugins.gateway.pipe import Pipe, Timeouts
+from sentinella_plugins.gateway.traffic import Traffic
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.secrets import mask
 from sentinella_plugins.settings import Settings, load_for_proxy
@@ -42,7 +45,8 @@ class House:
         self.meter = Meter()
         self.handler = Handler(self.meter)
         self.catalogue = LiteLLMCatalogue(pipe=settings.gateway.pipe)
-        self.app = Sentinella(settings, keys, self.catalogue)
+        self.aliases, chains = host.configured_fallbacks()
+        self.app = Sentinella(settings, keys, self.catalogue, Chains.read(settings.fallback.chains, **chains))
         self.pipeline = self.app.pipeline
         self.custom_auth = KeyAuth(self.app.auth)
         self.api = application.build(self.app)
@@ -50,6 +54,7 @@ class House:
         engine = Engine(self.handler, self.catalogue, self.pipe, _timeouts(settings))
         self.conductor = Conductor(engine, self.catalogue, self.pipeline, self.app.fallback, self.app.wishes)
         self.now = self.app.clock.now
+        self.traffic = Traffic(settings.traffic)
         self._demo = DemoProcess(settings.data_dir, settings.demo.brain)
         self._opening: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -58,6 +63,8 @@ class House:
 
     def start(self) -> None:
         """Opens in the background of the running loop: LiteLLM goes on with its own start meanwhile."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.traffic.drain_on(number)
         self._opening = asyncio.get_running_loop().create_task(self._keep_trying())
 
     async def ready(self) -> None:
@@ -106,7 +113,7 @@ class House:
         if router is None:
             raise Unavailable
         router.set_model_list(deployments.prepare(models, os.environ, url))
-        self.catalogue.fill(router.get_model_list() or [])
+        self.catalogue.fill(router.get_model_list() or [], self.aliases)
 
     async def _demo_url(self) -> str | None:
         demo = self.settings.demo

@@ -33,11 +33,18 @@ class Outgoing:
         self.started = False
         self.text: list[str] = []
         self.called_tools = False
+        wanted = call.body.get("n")
+        self._wanted = wanted if isinstance(wanted, int) else 1
 
     @property
     def finished(self) -> bool:
-        """Whether the model said that it was done."""
-        return self._finish is not None
+        """Whether the model said that it was done, with each of the choices."""
+        return len(self._ended) >= self._wanted
+
+    @property
+    def continuable(self) -> bool:
+        """Half a tool call cannot be taken up by another model, nor can several answers at once."""
+        return not self.called_tools and self._wanted == 1
 
     async def chunks(self, batch: list[dict[str, Any]], model: str) -> str:
         """Sends what came together in one piece; gives its text."""
@@ -57,9 +64,7 @@ class Outgoing:
                 events.append(sse(orjson.dumps(body, default=str)))
         if events:
             await self._events(b"".join(events), model)
-        said = "".join(text)
-        self.text.append(said)
-        return said
+        return "".join(text)
 
     async def end(self, additions: dict[str, Any], usage: Usage) -> None:
         last = self._finish or _stopped(self._last)
@@ -81,6 +86,8 @@ class Outgoing:
         marked = {**self._last, "model": model, "choices": [], "sentinella": {"restart": True}}
         self.text.clear()
         self._spoke.clear()
+        self._ended.clear()
+        self._finish = None
         await self._events(sse(orjson.dumps(marked, default=str)), model)
 
     async def _events(self, data: bytes, model: str, *, more: bool = True) -> None:
@@ -116,6 +123,7 @@ class Outgoing:
             # With the first words, not before: until then another model may still answer in this one's place.
             self._spoke.add(index)
             choice["delta"] = {"role": "assistant", **delta}
+        self.text.append(str(delta.get("content") or ""))
         calls = delta.get("tool_calls") or ()
         self.called_tools = self.called_tools or bool(calls)
         arguments = (str((call.get("function") or {}).get("arguments") or "") for call in calls)

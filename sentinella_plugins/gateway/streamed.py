@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from time import monotonic, perf_counter
 from typing import Any
 
 from sentinella_plugins.fallback.config import FallbackConfig
 from sentinella_plugins.fallback.itinerary import Itinerary
 from sentinella_plugins.fallback.models import Failure, Step
+from sentinella_plugins.fallback.verdicts import is_rejection
 from sentinella_plugins.gateway.answers import usage_of_json
 from sentinella_plugins.gateway.attempts import Attempts, Running
 from sentinella_plugins.gateway.continuation import Continuation, continued
@@ -30,11 +32,13 @@ class Streamed:
     async def play(self, request: Request, itinerary: Itinerary, attempts: Attempts, out: Outgoing) -> Usage:
         """Streams until some model has said all: what that one used. Raises the last failure."""
         step = itinerary.first()
+        refused: set[str] = set()
         while True:
             await asyncio.sleep(step.wait_s)
             running = attempts.begin(step.model)
             try:
-                await self._attempt(await self._asking(request, step, out), running, attempts, out, step)
+                asking = await self._asking(request, step, out, refused)
+                await self._attempt(asking, running, attempts, out, step)
             except Exception as error:
                 if out.finished:  # what broke after the model's last word took nothing from the answer
                     break
@@ -42,6 +46,14 @@ class Streamed:
                 following = self._next(itinerary, failure, out)
                 if following is None:
                     raise await self._engine.after_failure(request, error) from error
+                if (
+                    step.recovery == "continue"
+                    and is_rejection(failure)
+                    and self._engine.prefills(step.model)
+                ):
+                    # It does not take the half of an answer as its own: it is asked for the rest in words.
+                    refused.add(step.model)
+                    following = replace(following, recovery="continue")
                 step = following
             else:
                 break
@@ -49,17 +61,16 @@ class Streamed:
 
     def _next(self, itinerary: Itinerary, failure: Failure, out: Outgoing) -> Step | None:
         step = itinerary.after(failure, monotonic(), sent_tokens=out.started)
-        # Half a tool call cannot be taken up by another model.
-        return None if step and step.recovery == "continue" and out.called_tools else step
+        return None if step and step.recovery == "continue" and not out.continuable else step
 
-    async def _asking(self, request: Request, step: Step, out: Outgoing) -> Request:
+    async def _asking(self, request: Request, step: Step, out: Outgoing, refused: set[str]) -> Request:
         if step.recovery == "restart":
             await out.restart(step.model)
-        if step.recovery != "continue":
+        said = "".join(out.text)
+        if step.recovery != "continue" or not said:
             return request.asking(step.model)
-        messages = continued(
-            request.data["messages"], "".join(out.text), prefill=self._engine.prefills(step.model)
-        )
+        prefill = self._engine.prefills(step.model) and step.model not in refused
+        messages = continued(request.data["messages"], said, prefill=prefill)
         return request.asking(step.model, messages)
 
     async def _attempt(
@@ -69,7 +80,7 @@ class Streamed:
         overlap = Continuation("".join(out.text)) if step.recovery == "continue" else None
         ended = False
         async with aclosing(self._engine.stream(request)) as batches:
-            async for batch in self._in_time(batches, running):
+            async for batch in self._in_time(batches, running, self._first_byte_s(request)):
                 ended = ended or not batch
                 for chunk in batch:
                     if chunk.get("usage"):
@@ -80,9 +91,9 @@ class Streamed:
         if not (out.finished or ended):
             raise UpstreamFailed("The model's stream ended before its answer did.", code="stream_interrupted")
 
-    async def _in_time(self, batches: _Batches, running: Running) -> _Batches:
+    async def _in_time(self, batches: _Batches, running: Running, first_byte_s: float) -> _Batches:
         """The batches, each before its deadline: the first one that says something, then the next ones."""
-        deadline = running.began + self._first_byte_s(running.model)
+        deadline = running.began + first_byte_s
         while True:
             try:
                 async with asyncio.timeout(max(0.0, deadline - perf_counter())):
@@ -97,10 +108,9 @@ class Streamed:
                 deadline = perf_counter() + self._config.idle_s
             yield batch
 
-    def _first_byte_s(self, model: str) -> float:
-        return (
-            self._config.reasoning_first_byte_s if self._engine.reasons(model) else self._config.first_byte_s
-        )
+    def _first_byte_s(self, request: Request) -> float:
+        thinks = self._engine.reasons(request)
+        return self._config.reasoning_first_byte_s if thinks else self._config.first_byte_s
 
     def _late(self, running: Running) -> UpstreamFailed:
         if running.first_byte is None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from sentinella_plugins.api.guard import credential_of
-from sentinella_plugins.api.problems import problem
+from sentinella_plugins.api.problems import Problem, problem
 from sentinella_plugins.kernel.errors import BadRequest, ClientGone, HeadersTooLarge, RequestTimeout, TooLarge
 
 Scope = MutableMapping[str, Any]
@@ -89,8 +89,13 @@ async def send_start(send: Send, status: int, headers: Mapping[str, str]) -> Non
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
 
-async def send_problem(send: Send, error: Exception, headers: Mapping[str, str]) -> None:
-    told = problem(error)
+async def send_problem(
+    send: Send,
+    error: Exception,
+    headers: Mapping[str, str],
+    shape: Callable[[Exception], Problem] = problem,
+) -> None:
+    told = shape(error)
     # What was not read of a refused body would be taken for the next request on this connection.
     close = {"connection": "close"} if told.status in (408, 413, 431) else {}
     await send_json(send, told.status, told.body, {**headers, **told.headers, **close})

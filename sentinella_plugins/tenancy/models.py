@@ -34,6 +34,8 @@ class Preferences(Part):
     providers: Patterns = ()
     exclude: Patterns = ()
     objective: Literal["balanced", "cheapest", "best", "fastest"] = "balanced"
+    fallbacks: Annotated[dict[Name, Patterns], Field(max_length=100)] = {}
+    stream_recovery: Literal["continue", "restart", "error"] | None = None
 
 
 class Alerts(Part):

@@ -16,7 +16,7 @@ from sentinella_plugins.api import application
 from sentinella_plugins.app import Sentinella
 from sentinella_plugins.bootstrap import Keys
 from sentinella_plugins.cli.reference import Format, render
-from sentinella_plugins.gateway import door, metered
+from sentinella_plugins.gateway import door, metered_request
 from sentinella_plugins.kernel.call import Usage
 from sentinella_plugins.kernel.catalogue import ModelCard
 from sentinella_plugins.kernel.money import Nano
@@ -187,7 +187,7 @@ def test_every_field_of_a_request_is_documented(api: FastAPI) -> None:
 
 def test_every_model_route_is_documented() -> None:
     text = (ROOT / "docs" / "reference" / "http-api.md").read_text()
-    routes = {door.CHAT, *metered.ROUTES.values()}
+    routes = {door.CHAT, *metered_request.ROUTES.values()}
     assert sorted(route for route in routes if f"### `POST {route}`" not in text) == []
 
 
