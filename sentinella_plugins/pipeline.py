@@ -46,8 +46,8 @@ class Pipeline:
                 if isinstance(result, Reply):
                     return call, result
                 call = result
-        except SentinellaError as error:
-            await self.leave(call, Outcome(status="refused", error=error))
+        except Exception as error:
+            await self.refuse(call, error if isinstance(error, SentinellaError) else SentinellaError())
             raise
         except asyncio.CancelledError:
             await self.leave(call, Outcome(status="cancelled"))
@@ -59,14 +59,19 @@ class Pipeline:
         disconnect."""
         await asyncio.shield(asyncio.ensure_future(self._settle(call, outcome)))
 
+    async def refuse(self, call: Call, error: SentinellaError) -> None:
+        """For a call that no model was asked for: thousands of them a second must be cheap."""
+        for stage in self.outbound:
+            await self._leave(stage, call, Outcome(status="refused", error=error))
+
     async def _settle(self, call: Call, outcome: Outcome) -> None:
         """All at once, in their order: what ledger and limits write comes into one transaction where they
         share a database."""
-        results = await asyncio.gather(
-            *(stage.leave(call, outcome) for stage in self.outbound), return_exceptions=True
-        )
-        for stage, result in zip(self.outbound, results, strict=True):
-            if isinstance(result, BaseException):
-                # The client's answer must not depend on one room's books: the others have settled theirs.
-                name = type(stage).__name__
-                logger.error("`%s` failed while settling call `%s`", name, call.id, exc_info=result)
+        await asyncio.gather(*(self._leave(stage, call, outcome) for stage in self.outbound))
+
+    async def _leave(self, stage: Outbound, call: Call, outcome: Outcome) -> None:
+        try:
+            await stage.leave(call, outcome)
+        except Exception:
+            # The client's answer must not depend on one room's books: the others settle theirs.
+            logger.exception("`%s` failed while settling call `%s`", type(stage).__name__, call.id)

@@ -30,7 +30,7 @@ from sentinella_plugins.gateway.wire import (
     until_gone,
 )
 from sentinella_plugins.kernel.access import AUTO
-from sentinella_plugins.kernel.call import Call, Options, Outcome
+from sentinella_plugins.kernel.call import Call, Options
 from sentinella_plugins.kernel.errors import (
     BadRequest,
     ClientGone,
@@ -179,7 +179,7 @@ class Door:
                 await _watched(play(call, wants_usage), receive)
         except SentinellaError as error:
             if not inside:  # the corridor settles what it has let in
-                await self._house.pipeline.leave(call, Outcome(status="refused", error=error))
+                await self._house.pipeline.refuse(call, error)
             raise
 
 

@@ -36,7 +36,7 @@ class Frames:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        *complete, self._rest = (self._rest + data.replace(b"\r\n", b"\n")).split(b"\n\n")
+        *complete, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n\n")
         return [frame + b"\n\n" for frame in complete if frame.strip()]
 
 

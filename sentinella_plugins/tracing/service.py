@@ -21,6 +21,8 @@ class TracingService:
     def __init__(self, config: TracingConfig, known: Callable[[str], bool] | None = None) -> None:
         self._config = config
         self.metrics = Metrics(config.max_label_values, known)
+        self._second = 0
+        self._refused: set[tuple[str, str]] = set()
 
     def listen(self, events: Events) -> None:
         async def count(event: PartFailed) -> None:
@@ -34,10 +36,21 @@ class TracingService:
 
     def leave(self, call: Call, outcome: Outcome) -> None:
         self.metrics.left(call, outcome)
-        # Anybody can be refused as a stranger as often as he likes: he may not fill the log.
-        stranger = outcome.status == "refused" and not call.principal.tenant
-        if self._config.log_calls and not stranger and access.isEnabledFor(logging.INFO):
+        if self._config.log_calls and access.isEnabledFor(logging.INFO) and self._worth_a_line(call, outcome):
             access.info("call", extra={FIELDS: self._fields(call, outcome)})
+
+    def _worth_a_line(self, call: Call, outcome: Outcome) -> bool:
+        """Who is refused could fill the log: strangers get no line, tenants one a second for each reason."""
+        if outcome.status != "refused":
+            return True
+        second = int(call.received_at)
+        if second != self._second:
+            self._second = second
+            self._refused.clear()
+        reason = (call.principal.tenant, outcome.error.code if outcome.error else "")
+        known = reason in self._refused
+        self._refused.add(reason)
+        return bool(call.principal.tenant) and not known
 
     def _fields(self, call: Call, outcome: Outcome) -> dict[str, object]:
         fields: dict[str, object] = {

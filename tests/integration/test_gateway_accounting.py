@@ -84,6 +84,14 @@ STEERING = {
     "router_settings_override": {},
     "mock_testing_fallbacks": True,
 }
+STEERING_HEADERS = {
+    "x-litellm-timeout": "0.001",
+    "x-litellm-num-retries": "9",
+    "x-litellm-tags": "mine",
+    "x-litellm-call-id": "mine",
+    "x-litellm-spend-logs-metadata": "{}",
+    "cache-control": "no-store",
+}
 
 
 @pytest.fixture(scope="session")
@@ -237,9 +245,29 @@ def test_nobody_steers_litellm(gateway: Gateway, demo: Demo, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*ROUTES, EMBEDDINGS])
-def test_nothing_inside_shows_in_headers(gateway: Gateway, path: str) -> None:
-    answer = ask(gateway, gateway.tenant(), path)
+def test_nobody_steers_litellm_by_query_or_header(gateway: Gateway, demo: Demo, path: str) -> None:
+    body = EMBED if path == EMBEDDINGS else ROUTES[path]
+    key = gateway.tenant(models=[body["model"]])
+    answer = httpx.post(
+        f"{gateway.url}{path}?model=gpt-4o&api-version=2020-01-01&beta=true",
+        json=body,
+        headers={**key.headers, **STEERING_HEADERS},
+        timeout=60,
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    assert [asked["model"] for asked in demo.requests()] == [body["model"]]
+    assert only_line(gateway, key)["id"] == answer.headers["x-request-id"] != "mine"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [*ROUTES, EMBEDDINGS])
+def test_nothing_inside_shows_in_headers(gateway: Gateway, path: str, stream: bool) -> None:
+    fields = {"stream": True} if stream and path != EMBEDDINGS else {}
+    answer = ask(gateway, gateway.tenant(), path, **fields)
+    assert answer.status_code == 200
     assert gateway.demo.url not in str(dict(answer.headers)), "where the upstream is, is no tenant's business"
+    assert [name for name in answer.headers if name.startswith(("x-litellm", "llm_provider"))] == []
 
 
 @pytest.mark.parametrize("path", [*ROUTES, EMBEDDINGS])
@@ -319,6 +347,20 @@ class TestOpenAIsClientOnOtherRoutes:
             chunks = list(stream)
         assert "".join(chunk.choices[0].text for chunk in chunks) == "Paris."
         assert all(chunk.usage is None for chunk in chunks), "nobody asked for usage"
+        assert all(chunk.choices for chunk in chunks)
+
+    def test_completions_with_usage(self, client: openai.OpenAI, demo: Demo) -> None:
+        demo.rule(reply={"chunks": 3, "usage": SAID})
+        asked = {"include_usage": True}
+        with client.completions.create(
+            model="gpt-4o-mini",
+            prompt="?",
+            stream=True,
+            stream_options=asked,  # type: ignore[arg-type]
+        ) as stream:
+            chunks = list(stream)
+        assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == [567]
+        assert chunks[-1].choices == [] and chunks[-1].usage
 
 
 def test_the_last_event_of_each_stream(gateway: Gateway) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinella_plugins.gateway.chat_request import decode, parse_chat
-from sentinella_plugins.gateway.metered import forbidden_field
+from sentinella_plugins.gateway.metered_request import FIELDS as METERED_FIELDS
+from sentinella_plugins.gateway.metered_request import parse_metered
 from sentinella_plugins.kernel.errors import BadRequest
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -90,8 +91,10 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
 )  # fmt: skip
 def test_an_argument_of_litellm_is_not_a_field(name: str) -> None:
     assert refused(**{name: "http://127.0.0.1:9"}).param == name
-    if name != "timeout":
-        assert forbidden_field({"model": "m", name: "x"}) == name
+    for route in METERED_FIELDS:
+        with pytest.raises(BadRequest) as refusal:
+            parse_metered(route, {name: "http://127.0.0.1:9"}, ())
+        assert refusal.value.param == name
 
 
 def test_what_is_ours_is_taken_out_of_the_body() -> None:
