@@ -115,7 +115,7 @@ def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
             "model": outcome.model,
             "provider": outcome.provider,
             "routing": choice.public(),
-            "cache": {"status": "bypass", "kind": None, "similarity": None, "entry_id": None},
+            "cache": {"status": _cache(outcome.cached), "kind": None, "similarity": None, "entry_id": None},
             "cost_usd": usd_float(outcome.cost),
             "attempts": [attempt.public() for attempt in outcome.attempts],
             "budget_left": dict(standing.budget_left) if standing else {},
@@ -123,16 +123,20 @@ def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def headers(call: Call, *, model: str = "", cost: Nano | None = FREE) -> dict[str, str]:
+def headers(call: Call, *, model: str = "", cost: Nano | None = FREE, cached: bool = False) -> dict[str, str]:
     """On every answer. A stream's cost is known only after its last token: its header says `pending`."""
     standing = call.note(Standing)
     return {
         "x-request-id": call.id,
-        "x-sentinella-cache": "bypass",
+        "x-sentinella-cache": _cache(cached),
         "x-sentinella-model": model,
         "x-sentinella-cost-usd": "pending" if cost is None else _plain(cost),
         **(standing.headers() if standing else {}),
     }
+
+
+def _cache(hit: bool) -> str:
+    return "hit" if hit else "bypass"
 
 
 def _plain(cost: Nano) -> str:

@@ -154,7 +154,7 @@ class Door:
             call = await self._house.pipeline.admit(
                 call.evolve(credential=Secret(key) if key else None, headers=headers)
             )
-            await self._serve(call, receive, parse, play)
+            await self._serve(call, receive, send, parse, play)
         except ClientGone:
             logger.info("the client of call `%s` went away", call.id)
         except SentinellaError as error:
@@ -165,7 +165,7 @@ class Door:
             logger.exception("call `%s` failed", call.id)
             await _tell(send, error, call)
 
-    async def _serve(self, call: Call, receive: Receive, parse: Parse, play: Play) -> None:
+    async def _serve(self, call: Call, receive: Receive, send: Send, parse: Parse, play: Play) -> None:
         limits = self._house.settings.gateway
         inside = False
         try:
@@ -175,7 +175,9 @@ class Door:
                 )
                 call, wants_usage = await parse(call, decode(raw))
                 inside = True
-                call, _ = await self._house.pipeline.enter(call)
+                call, reply = await self._house.pipeline.enter(call)
+                if reply is not None:
+                    return await self._house.replies.play(call, reply, send, wants_usage=wants_usage)
                 await _watched(play(call, wants_usage), receive)
         except SentinellaError as error:
             if not inside:  # the corridor settles what it has let in

@@ -25,6 +25,7 @@ from sentinella_plugins.gateway.engine import Engine
 from sentinella_plugins.gateway.key_auth import KeyAuth
 from sentinella_plugins.gateway.meter import Meter
 from sentinella_plugins.gateway.pipe import Pipe, Timeouts
+from sentinella_plugins.gateway.replies import Replies
 from sentinella_plugins.gateway.traffic import Traffic
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.secrets import mask
@@ -53,6 +54,7 @@ class House:
         self.pipe = Pipe(settings.gateway.max_connections)
         engine = Engine(self.handler, self.catalogue, self.pipe, _timeouts(settings))
         self.conductor = Conductor(engine, self.catalogue, self.pipeline, self.app.fallback, self.app.wishes)
+        self.replies = Replies(self.pipeline)
         self.now = self.app.clock.now
         self.traffic = Traffic(settings.traffic)
         self._demo = DemoProcess(settings.data_dir, settings.demo.brain)

@@ -11,6 +11,7 @@ from sentinella_plugins.gateway import answers
 from sentinella_plugins.gateway.wire import Send, send_start, sse
 from sentinella_plugins.kernel.call import Call, Usage
 from sentinella_plugins.kernel.errors import SentinellaError
+from sentinella_plugins.kernel.money import FREE
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -22,10 +23,11 @@ class Outgoing:
     without choices. One identity for the client, however many models had to speak.
     """
 
-    def __init__(self, call: Call, send: Send, *, wants_usage: bool) -> None:
+    def __init__(self, call: Call, send: Send, *, wants_usage: bool, cached: bool = False) -> None:
         self._call = call
         self._send = send
         self._wants_usage = wants_usage
+        self._cached = cached
         self._finish: dict[str, Any] | None = None
         self._last: dict[str, Any] = {}
         self._spoke: set[int] = set()
@@ -93,7 +95,8 @@ class Outgoing:
     async def _events(self, data: bytes, model: str, *, more: bool = True) -> None:
         if not self.started:
             self.started = True
-            headers = answers.headers(self._call, model=model, cost=None)
+            cost = FREE if self._cached else None
+            headers = answers.headers(self._call, model=model, cost=cost, cached=self._cached)
             await send_start(
                 self._send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache", **headers}
             )
