@@ -60,7 +60,8 @@ class _Fields(BaseModel):
 
 
 class _Completion(_Fields):
-    prompt: Given
+    # Not token ids: LiteLLM makes a chat of the prompt for most models, and stumbles over them.
+    prompt: Text | Texts
     best_of: Limit | None = None
     echo: Flag | None = None
     frequency_penalty: Number | None = None

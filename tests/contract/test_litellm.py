@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,15 @@ from sentinella_plugins.kernel.money import nano
 pytestmark = pytest.mark.filterwarnings("ignore")
 ROOT = Path(__file__).parents[2]
 SHIPPED: list[dict[str, Any]] = yaml.safe_load((ROOT / "proxy_config.yaml").read_text())["model_list"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rubbish() -> Any:
+    """What LiteLLM leaves unclosed is collected here, not in the middle of another module's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

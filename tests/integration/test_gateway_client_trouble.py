@@ -94,7 +94,7 @@ TOOLS: list[Any] = ["x", 5, {}, [5], [{"type": "mcp", "server_url": "http://127.
 WRONG_ELSEWHERE: dict[str, dict[str, list[Any]]] = {
     "/v1/completions": {
         **STREAMED,
-        "prompt": TEXTS,
+        "prompt": [*TEXTS, [5], [[5]]],
         "max_tokens": ["5", -1, 1.5, True],
         "n": [0, "2", 10**9],
         "best_of": ["x", 0],

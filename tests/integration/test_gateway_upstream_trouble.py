@@ -43,7 +43,7 @@ def failing_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
         config["router_settings"]["disable_cooldowns"] = True
 
     folder = tmp_path_factory.mktemp("failing")
-    env = {"SENTINELLA_GATEWAY__CALL_TIMEOUT_S": "6"}
+    env = {"SENTINELLA_FALLBACK__TOTAL_S": "6"}
     with running_gateway(folder, yaml_changes=change, env=env) as gateway:
         yield gateway
 
@@ -227,7 +227,7 @@ METERED: dict[str, dict[str, Any]] = {
 }
 
 
-CODES = {path: FAULTS for path in METERED} | {
+CODES = dict.fromkeys(METERED, FAULTS) | {
     # LiteLLM speaks of every refused Anthropic request as of a bad one
     "/v1/messages": {kind: told for kind, told in FAULTS.items() if kind not in ("context", "policy")}
 }

@@ -31,8 +31,8 @@ LEAST: dict[str, dict[str, Any]] = {
     MESSAGES: {"messages": HELLO, "max_tokens": 5},
 }
 REAL: dict[str, dict[str, Any]] = {
-    COMPLETIONS: {"prompt": [[1, 2], [3]], "suffix": "!", "logit_bias": {"1": -100}, "stop": ["a"], "seed": 1},
-    EMBEDDINGS: {"input": ["a", "b"], "dimensions": 256, "encoding_format": "base64", "user": "u"},
+    COMPLETIONS: {"prompt": ["a", "b"], "suffix": "!", "logit_bias": {"1": -100}, "stop": ["a"], "seed": 1},
+    EMBEDDINGS: {"input": [[1, 2], [3]], "dimensions": 256, "encoding_format": "base64", "user": "u"},
     RESPONSES: {
         "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}],
         "tools": [{"type": "function", "name": "f", "parameters": {}}, {"type": "web_search"}],
