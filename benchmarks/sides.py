@@ -66,7 +66,7 @@ def teach(demo_port: int) -> None:
 
 
 def bare(folder: Path, demo_url: str) -> Server:
-    config = _shipped()
+    config = shipped()
     config["model_list"] = prepare([_unkeyed(model) for model in config["model_list"]], {}, demo_url)
     config["litellm_settings"]["callbacks"] = ["benchmarks.bare_hooks.handler"]
     config["general_settings"] = {
@@ -128,7 +128,7 @@ def _tenant(port: int, name: str, limits: Mapping[str, object]) -> str:
     return str(expect(made, 201, f"key of `{name}`").json()["key"])
 
 
-def _shipped() -> dict[str, Any]:
+def shipped() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "proxy_config.yaml").read_text()))
 
 

@@ -68,7 +68,7 @@ class Attempts:
         """Before any text an attempt that failed costs nothing; text that came is paid."""
         status, code = classify(error)
         self._end(running, ok=False, code=code)
-        usage = (running.usage or await self._count(running)) if running.said else Usage()
+        usage = (running.usage or await self._count(running)) if any(running.said) else Usage()
         self._spend(running, usage, "error", code)
         return Failure(code, status, retry_after(error), str(error), running.model)
 

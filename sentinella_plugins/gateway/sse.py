@@ -19,9 +19,13 @@ class Events:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rest = b""
+        self._cr = False
         self.done = False
 
     def feed(self, data: bytes) -> list[bytes]:
+        if self._cr and data.startswith(b"\n"):
+            data = data[1:]
+        self._cr = data.endswith(b"\r") if data else self._cr
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *complete, self._rest = (self._rest + data).split(b"\n\n")

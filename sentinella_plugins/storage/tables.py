@@ -105,3 +105,17 @@ breakers = Table(
     Column("updated_at", Double, nullable=False),
     Column("owner", String(64), nullable=False),  # the worker whose word this is
 )
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("key", String(64), primary_key=True),  # SHA-256 of the `Idempotency-Key`
+    Column("fingerprint", String(64), nullable=False),  # SHA-256 of the request it came with
+    Column("state", String(16), nullable=False),  # `running` or `done`
+    Column("owner", String(64), nullable=False),  # the id of the call that took the key
+    Column("answer", Text),  # JSON
+    Column("model", String(256), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),  # of a running one: the end of its lease
+)

@@ -172,6 +172,22 @@ def test_a_guardrail_blocks(gateway: Gateway, stream: bool) -> None:
 
 
 @both
+@pytest.mark.parametrize(
+    "said,status,words", [("forbidden", 400, "Blocked by the guardrail"), ("explode", 418, "I am a teapot")]
+)
+def test_refusals_keep_status_and_words_on_messages(
+    gateway: Gateway, said: str, status: int, words: str, stream: bool
+) -> None:
+    key = gateway.tenant(cost_per_day_usd="1")
+    body = {**question(said, model="claude-haiku-5-5", stream=stream), "max_tokens": 9}
+    with gateway.client(key) as client:
+        answer = client.post("/v1/messages", json=body)
+    assert answer.status_code == status and answer.json()["type"] == "error"
+    assert answer.json()["error"]["message"] == words
+    assert gateway.demo.counts()["total"] == 0 and gateway.held(key.tenant) == []
+
+
+@both
 def test_a_callbacks_own_status_is_kept(gateway: Gateway, stream: bool) -> None:
     with gateway.client() as client:
         answer = client.post(CHAT, json=question("explode", stream=stream))

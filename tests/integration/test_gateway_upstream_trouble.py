@@ -45,6 +45,8 @@ def failing_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
     folder = tmp_path_factory.mktemp("failing")
     env = {"SENTINELLA_FALLBACK__TOTAL_S": "6"}
     with running_gateway(folder, yaml_changes=change, env=env) as gateway:
+        for path in METERED:  # the first use of each loads much of LiteLLM
+            ask_metered(gateway, gateway.default, path).raise_for_status()
         yield gateway
 
 
@@ -272,6 +274,18 @@ def test_the_other_routes(gateway: Gateway, demo: Demo, path: str, kind: str, st
     assert demo.counts()["total"] <= (4 if kind == "reset" else 2)  # aiohttp itself repeats after a reset
     if kind not in ("500", "503", "reset"):
         assert demo.counts()["total"] == 1
+
+
+@pytest.mark.parametrize("path", METERED)
+@pytest.mark.parametrize("kind", UNCERTAIN)
+def test_answers_that_make_no_sense_elsewhere(gateway: Gateway, demo: Demo, path: str, kind: str) -> None:
+    demo.rule(fault=UNCERTAIN[kind])
+    key = gateway.tenant()
+    answer = ask_metered(gateway, key, path)
+    assert answer.status_code in (502, 503), answer.text
+    story(answer)
+    check_shape(answer, path)
+    assert [line["status"] for line in gateway.calls(key)] == ["error"]
 
 
 @pytest.mark.parametrize("path", METERED)

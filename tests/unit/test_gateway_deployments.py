@@ -61,15 +61,11 @@ def test_a_deployment_that_names_no_key_needs_none() -> None:
     assert "demo" not in prepared(own)["model_info"]
 
 
-def test_a_provider_that_the_demo_does_not_speak_is_left_alone() -> None:
-    ready = prepared(deployment("replicate/some-model", api_key=None))
-    assert "api_base" not in ready["litellm_params"]
-    assert "demo" not in ready["model_info"]
-
-
-def test_a_demo_that_is_switched_off_stands_in_for_nobody() -> None:
-    ready = prepared(deployment("openai/gpt-4o", api_key=None), demo=None)
-    assert "api_base" not in ready["litellm_params"]
+@pytest.mark.parametrize(("model", "demo"), [("replicate/some-model", DEMO), ("openai/gpt-4o", None)])
+def test_without_a_key_and_without_a_stand_in_no_prompt_is_sent_anywhere(
+    model: str, demo: str | None
+) -> None:
+    assert prepare([deployment(model, api_key=None)], {}, demo) == []
 
 
 def test_the_yamls_own_entries_stay_as_they_are() -> None:

@@ -27,6 +27,8 @@ from sentinella_plugins.tenancy.config import TenancyConfig
 from sentinella_plugins.tenancy.routes import router
 from sentinella_plugins.tenancy.service import TenancyService
 
+WISHES = {"providers": [], "exclude": [], "objective": "balanced", "fallbacks": {}, "stream_recovery": None}
+
 ADMIN = {"x-api-key": "the-master-key"}
 ACME = {
     "id": "acme",
@@ -41,7 +43,7 @@ ACME = {
         "max_concurrency": 20,
     },
     "models": ["gpt-4o-mini", "claude-*"],
-    "preferences": {"providers": ["openai"], "exclude": [], "objective": "balanced"},
+    "preferences": {**WISHES, "providers": ["openai"]},
     "alerts": {"cost_fractions": [0.5, 0.8, 1.0]},
     "metadata": {},
 }
@@ -156,7 +158,7 @@ async def test_a_patch_changes_what_it_names(tmp_path: Path) -> None:
         assert bare["models"] is None
         assert bare["name"] == "acme"
         assert set(bare["limits"].values()) == {None}
-        assert bare["preferences"] == {"providers": [], "exclude": [], "objective": "balanced"}
+        assert bare["preferences"] == WISHES
         assert bare["metadata"] == {}
 
 
