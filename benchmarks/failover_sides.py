@@ -7,6 +7,7 @@ not meet the next.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from benchmarks.processes import LITELLM, Server, ask, environment, free_port
 from sentinella_plugins.demo.bases import api_base
 
 LONG = "longer"
+CHUNK_DELAY_MS = 5
 COSTS = "BENCH_COSTS"
 
 
@@ -52,7 +54,7 @@ def opened(name: str, folder: Path, primary: str) -> Iterator[FailoverSide]:
     """`name` is `sentinella` or `bare`."""
     folder = folder / name
     folder.mkdir()
-    with sides.demo(folder) as demo:
+    with _demo(folder) as demo:
         demo.seconds_until("GET", "/health")
         url = f"http://127.0.0.1:{demo.port}"
         costs = folder / "costs.jsonl" if name == "bare" else None
@@ -67,6 +69,14 @@ def opened(name: str, folder: Path, primary: str) -> Iterator[FailoverSide]:
             server.seconds_until("GET", "/health/liveliness" if costs else "/health", key=sides.MASTER)
             _warm(port)
             yield FailoverSide(name, port, demo.port, costs)
+
+
+def _demo(folder: Path) -> Server:
+    """Speaks at a pace, so that what comes after a chunk does not come with it."""
+    port = free_port()
+    command = [sys.executable, "-m", "sentinella_plugins.demo", "--port", str(port), "--brain", "canned"]
+    command += ["--chunk-delay-ms", str(CHUNK_DELAY_MS)]
+    return Server("demo", command, environment(), port, folder / "demo.log")
 
 
 def _warm(port: int) -> None:

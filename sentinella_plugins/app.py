@@ -24,6 +24,8 @@ from sentinella_plugins.kernel.clock import Clock, SystemClock
 from sentinella_plugins.kernel.events import Events
 from sentinella_plugins.kernel.secrets import Secret
 from sentinella_plugins.pipeline import Pipeline
+from sentinella_plugins.replay.service import ReplayService
+from sentinella_plugins.replay.stage import ReplayStage
 from sentinella_plugins.router.service import RouterService
 from sentinella_plugins.router.stage import RouterStage
 from sentinella_plugins.settings import Settings
@@ -70,6 +72,7 @@ class Sentinella:
         self.fallback = FallbackService(
             database, catalogue, self.events, self.clock, settings.fallback, chains
         )
+        self.replay = ReplayService(database, self.events, self.clock, settings.replay)
         self.router = RouterService(catalogue, settings.router)
         self.pipeline = self._pipeline()
         self.tracing.listen(self.events)
@@ -86,7 +89,7 @@ class Sentinella:
     async def open(self) -> None:
         await self.storage.open()
         await self.tenancy.open()
-        loops = (self.tenancy.run, self.accounting.run, self.fallback.run)
+        loops = (self.tenancy.run, self.accounting.run, self.fallback.run, self.replay.run)
         self._tasks = [asyncio.create_task(loop(), name=loop.__qualname__) for loop in loops]
 
     async def close(self) -> None:
@@ -118,11 +121,12 @@ class Sentinella:
     def _pipeline(self) -> Pipeline:
         """The order of a call's journey: here and nowhere else."""
         tracing, tenancy = TracingStage(self.tracing), TenancyStage(self.tenancy)
+        replay = ReplayStage(self.replay)
         return Pipeline(
             gate=(tracing, AuthStage(self.auth)),
             # A price needs a model, so the router chooses before tenancy reserves.
-            inbound=(RouterStage(self.router, self.allowed), tenancy),
+            inbound=(RouterStage(self.router, self.allowed), tenancy, replay),
             # A line without its settlement is found by the next heartbeat; a settlement without its line is
             # found by nobody.
-            outbound=(AccountingStage(self.accounting), tenancy, tracing),
+            outbound=(AccountingStage(self.accounting), tenancy, replay, tracing),
         )

@@ -14,6 +14,7 @@ from sentinella_plugins.accounting.config import AccountingConfig
 from sentinella_plugins.auth.config import AuthConfig
 from sentinella_plugins.fallback.config import FallbackConfig
 from sentinella_plugins.kernel.errors import SettingsError
+from sentinella_plugins.replay.config import ReplayConfig
 from sentinella_plugins.router.config import RouterConfig
 from sentinella_plugins.storage.config import StorageConfig
 from sentinella_plugins.tenancy.config import TenancyConfig
@@ -129,6 +130,7 @@ class Settings(BaseModel):
     tenancy: TenancyConfig = TenancyConfig()
     router: RouterConfig = RouterConfig()
     fallback: FallbackConfig = FallbackConfig()
+    replay: ReplayConfig = ReplayConfig()
     accounting: AccountingConfig = AccountingConfig()
     tracing: TracingConfig = TracingConfig()
 

@@ -175,14 +175,18 @@ class Door:
                 )
                 call, wants_usage = await parse(call, decode(raw))
                 inside = True
-                call, reply = await self._house.pipeline.enter(call)
-                if reply is not None:
-                    return await self._house.replies.play(call, reply, send, wants_usage=wants_usage)
-                await _watched(play(call, wants_usage), receive)
+                await _watched(self._play(call, send, play, wants_usage), receive)
         except SentinellaError as error:
             if not inside:  # the corridor settles what it has let in
                 await self._house.pipeline.refuse(call, error)
             raise
+
+    async def _play(self, call: Call, send: Send, play: Play, wants_usage: bool) -> None:
+        call, reply = await self._house.pipeline.enter(call)
+        if reply is None:
+            await play(call, wants_usage)
+        else:
+            await self._house.replies.play(call, reply, send, wants_usage=wants_usage)
 
 
 async def _watched(work: Any, receive: Receive) -> None:

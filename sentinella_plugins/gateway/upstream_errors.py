@@ -17,6 +17,9 @@ from sentinella_plugins.kernel.errors import SentinellaError, UpstreamFailed
 from sentinella_plugins.kernel.secrets import mask
 
 _PREFIXES = re.compile(r"^((litellm\.)?\w*(Error|Exception)\b\s*[-:]*\s*)+")
+_TOLD = re.compile(r"""["']message["']:\s*(?:"((?:[^"\\]|\\.)+)|'((?:[^'\\]|\\.)+))""")
+_ADVICE = re.compile(r"\s*Handle with `[^`]*`\.?")
+_FAILED = "The model's provider failed."
 _LONGEST = 600
 
 # (exception, status, code): the first match counts, so the narrow ones come first.
@@ -33,13 +36,12 @@ _BY_KIND: tuple[tuple[type[BaseException], int, str], ...] = (
     (llm.APIConnectionError, 502, "upstream_connection"),
 )
 _BY_STATUS = {
-    400: (400, "upstream_rejected_request"),
     401: (502, "upstream_authentication"),
+    402: (502, "upstream_permission"),
     403: (502, "upstream_permission"),
     404: (502, "upstream_model_not_found"),
     408: (504, "upstream_timeout"),
     413: (400, "context_length_exceeded"),
-    422: (400, "upstream_rejected_request"),
     429: (503, "upstream_rate_limited"),
     503: (503, "upstream_unavailable"),
     504: (504, "upstream_timeout"),
@@ -65,10 +67,16 @@ def classify(error: BaseException) -> tuple[int, str]:
     for kind, status, code in _BY_KIND:
         if isinstance(error, kind):
             return status, code
-    status, code = _BY_STATUS.get(_upstream_status(error), (502, "upstream_error"))
+    status, code = by_status(_upstream_status(error))
     if code == "upstream_rejected_request":
         return status, _in_words(str(error)) or code
     return status, code
+
+
+def by_status(upstream: int) -> tuple[int, str]:
+    """HTTP status and code for the client, where of the upstream's failure only its status is known."""
+    otherwise = (400, "upstream_rejected_request") if 400 <= upstream < 500 else (502, "upstream_error")
+    return _BY_STATUS.get(upstream, otherwise)
 
 
 def _in_words(text: str) -> str | None:
@@ -106,8 +114,15 @@ def describe(error: BaseException) -> str:
         return "The model's provider failed just now and is given a rest. Retry shortly."
     # What LiteLLM adds (its fallbacks, its documentation, the model group) stands in lines of its own.
     text = str(getattr(error, "message", None) or error).strip().split("\n", 1)[0]
-    text = mask(_PREFIXES.sub("", text)) or "The model's provider failed."
+    text = _own_words(mask(_PREFIXES.sub("", text))) or _FAILED
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def _own_words(text: str) -> str:
+    """The provider's own words out of the JSON that LiteLLM quotes."""
+    found = _TOLD.search(text)
+    text = (found[1] or found[2]).replace("\\", "") if found else _ADVICE.sub("", text)
+    return _FAILED if "litellm" in text.lower() else text
 
 
 def retry_after(error: BaseException) -> int | None:

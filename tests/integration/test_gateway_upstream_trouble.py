@@ -26,7 +26,7 @@ FAULTS: dict[str, tuple[dict[str, Any], int, str]] = {
     "400": ({"status": 400, "message": "Odd parameter."}, 400, "upstream_rejected_request"),
     "context": ({"status": 400, "code": "context_length_exceeded"}, 400, "context_length_exceeded"),
     "policy": ({"status": 400, "code": "content_policy_violation"}, 400, "content_filter"),
-    "reset": ({"reset": True}, 502, "upstream_error"),
+    "reset": ({"reset": True}, 502, "upstream_connection"),
 }
 UNCERTAIN: dict[str, dict[str, Any]] = {
     "garbage": {"garbage": True},
@@ -43,7 +43,15 @@ def failing_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
         config["router_settings"]["disable_cooldowns"] = True
 
     folder = tmp_path_factory.mktemp("failing")
-    env = {"SENTINELLA_FALLBACK__TOTAL_S": "6"}
+    env = {
+        "SENTINELLA_FALLBACK__TOTAL_S": "6",
+        # One model, one attempt: what other models make of it is the failover tests' business.
+        "SENTINELLA_FALLBACK__AUTOMATIC": "false",
+        "SENTINELLA_FALLBACK__SAME_MODEL_RETRIES": "0",
+        "SENTINELLA_FALLBACK__BREAKER__QUIET_FAILURES": "1000",
+        "SENTINELLA_FALLBACK__BREAKER__CONSECUTIVE_FAILURES": "1000",
+        "SENTINELLA_FALLBACK__BREAKER__MIN_CALLS": "1000",
+    }
     with running_gateway(folder, yaml_changes=change, env=env) as gateway:
         for path in METERED:  # the first use of each loads much of LiteLLM
             ask_metered(gateway, gateway.default, path).raise_for_status()

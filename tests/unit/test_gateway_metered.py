@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from litellm import exceptions as llm
 
-from sentinella_plugins.gateway.metered_failure import from_answer, from_exception, plain
+from sentinella_plugins.gateway.metered_failure import from_answer, from_exception
 from sentinella_plugins.gateway.metered_request import (
     COMPLETIONS,
     EMBEDDINGS,
@@ -21,6 +21,7 @@ from sentinella_plugins.gateway.metered_request import (
     parse_metered,
 )
 from sentinella_plugins.gateway.metered_stream import Frames, error_frame, read
+from sentinella_plugins.gateway.upstream_errors import describe
 from sentinella_plugins.kernel.errors import BadRequest, UpstreamFailed
 
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -192,7 +193,7 @@ def test_an_error_frame_is_read_as_one(route: str) -> None:
     ],
 )
 def test_the_providers_own_words(said: str, told: str) -> None:
-    assert plain(said) == told
+    assert describe(Exception(said)) == told
 
 
 @pytest.mark.parametrize(

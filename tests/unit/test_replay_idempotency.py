@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -265,17 +266,16 @@ async def test_a_call_that_is_cancelled_while_it_waits_leaves_the_key_alone(url:
 
 
 @pytest.mark.asyncio
-async def test_a_call_that_is_cancelled_at_the_door_sets_the_key_free(url: str) -> None:
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_call_that_is_cancelled_at_the_door_sets_the_key_free(url: str, committed: bool) -> None:
     async with opened(url, SystemClock(), wait_s=5) as worker:
-        for pause in (0.0, 0.0, 0.001, 0.002, 0.005):
-            entering = asyncio.create_task(worker.stage.enter(_call()))
-            await asyncio.sleep(pause)
-            if entering.cancel():
-                await asyncio.gather(entering, return_exceptions=True)
-            else:
-                entered = entering.result()
-                assert isinstance(entered, Call)
-                await worker.stage.leave(entered, Outcome(status="cancelled"))
+        entering = asyncio.create_task(worker.stage.enter(_call()))
+        await asyncio.sleep(0)
+        if committed:
+            time.sleep(0.2)  # noqa: ASYNC251 - the writer commits, but the loop does not know it yet
+        entering.cancel()
+        await asyncio.gather(entering, return_exceptions=True)
+        assert entering.cancelled()
         await worker.serve(_call())
         assert worker.runs == 1
 
@@ -289,10 +289,12 @@ async def test_the_key_of_a_dead_worker_is_free_after_its_lease(worker: Worker, 
     assert claim is not None
     assert await ReplayStore(worker.database).peek(claim, clock.now()) == Busy()
     clock.advance(1)
-    answer = await worker.serve(_call())
-    await dead.stage.leave(lost, _success())
-    assert await worker.serve(_call()) == answer
-    assert worker.runs == 1
+    running = await _entered(worker, _call())
+    for late in (Outcome(status="error"), _success()):
+        await dead.stage.leave(lost, late)
+        assert await ReplayStore(worker.database).peek(claim, clock.now()) == Busy()
+    await worker.stage.leave(running, _success({"id": "mine"}))
+    assert await dead.serve(_call()) == {"id": "mine"}
 
 
 @pytest.mark.asyncio
