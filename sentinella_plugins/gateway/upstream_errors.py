@@ -127,11 +127,12 @@ def _own_words(text: str) -> str:
 
 def retry_after(error: BaseException) -> int | None:
     """Seconds that the upstream asked to wait, where it did."""
-    headers = getattr(error, "litellm_response_headers", None) or getattr(
-        getattr(error, "response", None), "headers", None
-    )
-    given = headers.get("retry-after") if headers else None
-    return int(given) if given and re.fullmatch(r"\d{1,5}", given) else None
+    response = getattr(error, "response", None)
+    for headers in (getattr(response, "headers", None), getattr(error, "litellm_response_headers", None)):
+        given = headers.get("retry-after") if headers else None
+        if given and re.fullmatch(r"\d{1,5}", given):
+            return int(given)
+    return None
 
 
 def _status(error: HTTPException | ProxyException) -> int:

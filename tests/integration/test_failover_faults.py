@@ -435,13 +435,13 @@ def test_nobody_waits_longer_than_twelve_seconds(default_gateway: Gateway) -> No
         "gpt-4o-mini": {"silent_s": 120},
         "claude-haiku-5-5": {"first_token_delay_s": 20},
     }
+    # Two faults at once would be two waits: none of these stands in for the other.
+    away = {"extra_body": {"routing": {"exclude": list(faults)}}}
     for _ in range(2):
         demo.clear()
         for model, fault in faults.items():
             demo.rule(model=model, fault=fault)
         demo.rule(reply={"chunks": WORDS})
-        # Two faults at once would be two waits: none of these stands in for the other.
-        away = {"extra_body": {"routing": {"exclude": list(faults)}}}
         cases = [(model, stream) for model in faults for stream in (False, True)]
         keys = [gateway.tenant() for _ in cases]
         with ThreadPoolExecutor(len(cases)) as pool:
