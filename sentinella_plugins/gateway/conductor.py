@@ -89,9 +89,6 @@ class Conductor:
         if progress.left:
             logger.info("call `%s` was settled, but its answer could not be sent: %s", call.id, error)
             return
-        if isinstance(error, OSError) and out.started and not isinstance(error, TimeoutError):
-            await attempts.broken_off()
-            return await self._leave(call, progress, progress.outcome("cancelled", perf_counter()))
         await attempts.broken_off("upstream_timeout")
         failure = translate(error, tuple(progress.attempts))
         await self._leave(call, progress, progress.outcome("error", perf_counter(), failure))

@@ -16,6 +16,7 @@ from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
 from sentinella_plugins.gateway import answers, host
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
+from sentinella_plugins.gateway.honest_streams import ProviderStream
 from sentinella_plugins.gateway.pipe import Pipe, Timeouts
 from sentinella_plugins.kernel.call import Call, Principal, Usage
 from sentinella_plugins.kernel.errors import Unavailable
@@ -55,6 +56,12 @@ class Request:
         changes = {"model": model} if messages is None else {"model": model, "messages": messages}
         return replace(self, data={**self.data, **changes})
 
+    def without(self, tokens: int) -> Request:
+        """With so many tokens of the answer's allowance used up."""
+        names = [name for name in ("max_tokens", "max_completion_tokens") if self.data.get(name)]
+        left = {name: max(1, self.data[name] - tokens) for name in names}
+        return replace(self, data={**self.data, **left})
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -73,6 +80,9 @@ class Engine:
         self._catalogue = catalogue
         self._pipe = pipe
         self._timeouts = timeouts
+
+    async def count(self, text: str) -> int:
+        return await self._catalogue.count_text(text)
 
     def public_name(self, model: str) -> str:
         return self._catalogue.public_name(model)[0]
@@ -199,16 +209,16 @@ class Engine:
 
     async def _litellm_chunks(self, request: Request) -> AsyncGenerator[list[dict[str, Any]], None]:
         response = await self._ask(request)
-        inner = host.provider_stream(response)
+        provider = ProviderStream(response)
         async with aclosing(self._hooked(request, response)) as chunks:
             async for chunk in chunks:
                 body: dict[str, Any] = chunk.model_dump(exclude_none=True, exclude_unset=True)
                 if getattr(chunk, "usage", None) is not None:
                     body["usage"] = chunk.usage.model_dump(exclude_none=True)
                 ends = any(choice.get("finish_reason") for choice in body.get("choices") or ())
-                if not ends or host.told_its_end(inner):
+                if not ends or provider.told_its_end:
                     yield [body]
-        if host.told_its_end(inner):
+        if provider.told_its_end:
             yield []
 
     async def _hooked(self, request: Request, response: Any) -> AsyncGenerator[Any, None]:

@@ -125,15 +125,3 @@ async def with_proxy_metadata(
     )
     made["metadata"]["queue_time_seconds"] = max(0.0, began.timestamp() - received_at)
     return made
-
-
-def provider_stream(stream: object) -> object:
-    """The stream inside the wrapper that the Router puts round it for its own fallbacks."""
-    frame = getattr(getattr(stream, "_async_generator", None), "ag_frame", None)
-    return stream if frame is None else frame.f_locals.get("model_response", stream)
-
-
-def told_its_end(inner: object) -> bool:
-    """Whether the provider said why its stream ended: LiteLLM says `stop` in its place when it did not."""
-    reasons = ("received_finish_reason", "intermittent_finish_reason")
-    return any(getattr(inner, name, "unknown") is not None for name in reasons)

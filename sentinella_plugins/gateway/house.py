@@ -16,7 +16,7 @@ from sentinella_plugins.api.public import VERSION
 from sentinella_plugins.app import Sentinella
 from sentinella_plugins.bootstrap import Keys, announce, ensure_keys
 from sentinella_plugins.fallback.chains import Chains
-from sentinella_plugins.gateway import deployments, host
+from sentinella_plugins.gateway import deployments, honest_streams, host
 from sentinella_plugins.gateway.callbacks import Handler
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
 from sentinella_plugins.gateway.conductor import Conductor
@@ -154,6 +154,7 @@ def install() -> House:
     from sentinella_plugins.gateway.door import Door
 
     house = build()
+    honest_streams.install()
     host.insert_door(Door, house=house)
     house.start()
     atexit.register(house.app.storage.database.close_blocking)

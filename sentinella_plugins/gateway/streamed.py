@@ -71,7 +71,7 @@ class Streamed:
             return request.asking(step.model)
         prefill = self._engine.prefills(step.model) and step.model not in refused
         messages = continued(request.data["messages"], said, prefill=prefill)
-        return request.asking(step.model, messages)
+        return request.asking(step.model, messages).without(await self._engine.count(said))
 
     async def _attempt(
         self, request: Request, running: Running, attempts: Attempts, out: Outgoing, step: Step
