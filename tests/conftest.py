@@ -1,4 +1,5 @@
-"""For every test: nothing is fetched from anywhere, and nothing of this machine's environment steers the gateway."""
+"""For every test: nothing is fetched from anywhere, and nothing of this machine's environment steers the
+gateway."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ class Proxy:
 
 
 class Gateway(Proxy):
-    """`folder` keeps configuration, data and log; `.demo` is the upstream, whose life belongs to the caller."""
+    """`folder` keeps configuration, data and log; `.demo` is the upstream, whose life belongs to the
+    caller."""
 
     def __init__(
         self,
@@ -249,7 +250,8 @@ def running_gateway(folder: Path, **options: Any) -> Iterator[Gateway]:
 
 
 def extended(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """The shipped `proxy_config.yaml`, changed, in a folder where other people's modules can lie beside it."""
+    """The shipped `proxy_config.yaml`, changed, in a folder where other people's modules can lie beside
+    it."""
     config = yaml.safe_load(SHIPPED.read_text())
     config["general_settings"]["sentinella"] = {}
     change(config)

@@ -36,7 +36,8 @@ def seen(kwargs):
         "alias": metadata.get("user_api_key_alias"), "team": metadata.get("user_api_key_team_id"),
         "session": kwargs["litellm_params"].get("litellm_session_id") or metadata.get("session_id"),
         "payload": sorted(payload), "cost": kwargs.get("response_cost"), "stream": bool(kwargs.get("stream")),
-        "status": payload.get("status"), "logged_team": (payload.get("metadata") or {}).get("user_api_key_team_id"),
+        "status": payload.get("status"),
+        "logged_team": (payload.get("metadata") or {}).get("user_api_key_team_id"),
     }
 
 class Logger(CustomLogger):
@@ -45,7 +46,8 @@ class Logger(CustomLogger):
         last = data["messages"][-1]["content"]
         if "explode" in last:
             raise HTTPException(status_code=418, detail={"error": "I am a teapot"})
-        data["messages"] = [*data["messages"][:-1], {"role": "user", "content": last + " (added by a callback)"}]
+        added = {"role": "user", "content": last + " (added by a callback)"}
+        data["messages"] = [*data["messages"][:-1], added]
         return data
 
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
@@ -54,7 +56,7 @@ class Logger(CustomLogger):
     async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
         write("failure", **seen(kwargs))
 
-    async def async_post_call_failure_hook(self, request_data, original_exception, user_api_key_dict, traceback_str=None):
+    async def async_post_call_failure_hook(self, request_data, original_exception, user_api_key_dict, **_):
         write("failure_hook", error=type(original_exception).__name__)
 
 class Censor(CustomLogger):

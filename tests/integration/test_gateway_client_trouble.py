@@ -1,4 +1,5 @@
-"""Clients that err, lie, dawdle or leave: a clear 4xx or a clean cancel. Never a 500, never a hang, nothing held."""
+"""Clients that err, lie, dawdle or leave: a clear 4xx or a clean cancel. Never a 500, never a hang, nothing
+held."""
 
 from __future__ import annotations
 
@@ -187,7 +188,8 @@ class Wire:
         self._socket.shutdown(socket.SHUT_WR)
 
     def read(self, until: bytes = b"", seconds: float = 10) -> bytes:
-        """Until these bytes came, or the server closed, or it took too long (an empty `until` waits for the close)."""
+        """Until these bytes came, or the server closed, or it took too long (an empty `until` waits for the
+        close)."""
         self._socket.settimeout(seconds)
         got = b""
         try:

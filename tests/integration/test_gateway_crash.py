@@ -1,4 +1,5 @@
-"""kill -9, restart, first start: no ledger line lost or doubled, nothing held for ever, no key shown twice."""
+"""kill -9, restart, first start: no ledger line lost or doubled, nothing held for ever, no key shown
+twice."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ async def ask(client: httpx.AsyncClient, stream: bool) -> str | None:
 
 
 async def killed_meanwhile(gateway: Gateway, key: Key, kill: Any) -> tuple[list[str], int]:
-    """200 calls, half of them streams; `kill` comes in their middle. Ids of those answered, and how many were not."""
+    """200 calls, half of them streams; `kill` comes in their middle. Ids of those answered, and how many were
+    not."""
     gateway.demo.clear()
     gateway.demo.rule(every=2, fault={"first_token_delay_s": 1.5})
     gateway.demo.rule(fault={"first_token_delay_s": 0.2})

@@ -1,4 +1,5 @@
-"""Upstreams that fail: the client hears the truth in OpenAI's shape, the ledger keeps it, nothing stays held."""
+"""Upstreams that fail: the client hears the truth in OpenAI's shape, the ledger keeps it, nothing stays
+held."""
 
 from __future__ import annotations
 

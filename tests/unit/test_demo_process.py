@@ -38,9 +38,7 @@ def started(folder: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str
         "--ready-file",
         str(ready),
     ]
-    process = subprocess.Popen(
-        [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 20
     while not ready.exists():
         assert process.poll() is None and time.monotonic() < deadline

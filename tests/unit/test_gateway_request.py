@@ -87,7 +87,8 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["api_base", "api_key", "base_url", "mock_response", "fallbacks", "num_retries", "custom_llm_provider"]
-    + ["extra_headers", "litellm_metadata", "proxy_server_request", "model_list", "aws_secret_access_key", "timeout"],
+    + ["extra_headers", "litellm_metadata", "proxy_server_request", "model_list"]
+    + ["aws_secret_access_key", "timeout"],
 )  # fmt: skip
 def test_an_argument_of_litellm_is_not_a_field(name: str) -> None:
     assert refused(**{name: "http://127.0.0.1:9"}).param == name
