@@ -245,7 +245,7 @@ async def test_the_loop_shares_and_tells_by_itself(tmp_path: Path) -> None:
         loops = [asyncio.create_task(worker.service.run()) for worker in (one, two)]
         one.fail()
         async with asyncio.timeout(10):
-            while two.states()[0] != "open" or not one.told:  # noqa: ASYNC110 - nobody else tells it
+            while two.states()[0] != "open" or not one.told:
                 await asyncio.sleep(0.01)
         for loop in loops:
             loop.cancel()
