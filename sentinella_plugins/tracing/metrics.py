@@ -66,6 +66,12 @@ class Metrics:
     def part_failed(self, part: str) -> None:
         self._part_failures.labels(self._part(part)).inc()
 
+    def fell_back(self, failed: str, model: str, code: str) -> None:
+        self._fallbacks.labels(self._model(failed), self._model(model), self._code(code)).inc()
+
+    def breaker(self, model: str, *, is_open: bool) -> None:
+        self._breakers.labels(self._model(model)).set(is_open)
+
     def ledger_spooled(self, size: int) -> None:
         self._spooled.set(size)
 
@@ -152,6 +158,10 @@ class Metrics:
         self._part_failures = self._counter(
             "part_failures_total", "Calls that went on without a part.", "part"
         )
+        self._fallbacks = self._counter(
+            "fallbacks_total", "Calls that went on to another model.", "failed", "model", "code"
+        )
+        self._breakers = self._gauge("breaker_open", "1 while a model is left alone.", "max", "model")
         self._seconds = self._histogram(
             "request_seconds", "From request to end of answer.", "model", "stream"
         )
@@ -169,8 +179,8 @@ class Metrics:
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(PREFIX + name, text, labels, buckets=_SECONDS, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, mode: str) -> Gauge:
-        return Gauge(PREFIX + name, text, multiprocess_mode=mode, registry=self.registry)  # type: ignore[arg-type]
+    def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:
+        return Gauge(PREFIX + name, text, labels, multiprocess_mode=mode, registry=self.registry)  # type: ignore[arg-type]
 
 
 class _Ours(Collector):

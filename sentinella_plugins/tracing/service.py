@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from sentinella_plugins.kernel.call import Call, Outcome
-from sentinella_plugins.kernel.events import Events, PartFailed
+from sentinella_plugins.kernel.events import BreakerClosed, BreakerOpened, Events, FellBack, PartFailed
 from sentinella_plugins.kernel.money import usd
 from sentinella_plugins.tracing.config import TracingConfig
 from sentinella_plugins.tracing.logs import FIELDS, request_id
@@ -28,7 +28,19 @@ class TracingService:
         async def count(event: PartFailed) -> None:
             self.metrics.part_failed(event.part)
 
+        async def fell_back(event: FellBack) -> None:
+            self.metrics.fell_back(event.from_model, event.to_model, event.code)
+
+        async def opened(event: BreakerOpened) -> None:
+            self.metrics.breaker(event.model, is_open=True)
+
+        async def closed(event: BreakerClosed) -> None:
+            self.metrics.breaker(event.model, is_open=False)
+
         events.subscribe(PartFailed, count)
+        events.subscribe(FellBack, fell_back)
+        events.subscribe(BreakerOpened, opened)
+        events.subscribe(BreakerClosed, closed)
 
     def enter(self, call: Call) -> None:
         request_id.set(call.id)

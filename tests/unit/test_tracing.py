@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from sentinella_plugins.kernel.access import Guard
 from sentinella_plugins.kernel.call import ANONYMOUS, Attempt, Call, Outcome, Principal, Usage
 from sentinella_plugins.kernel.errors import Forbidden, Unauthenticated, UpstreamFailed
-from sentinella_plugins.kernel.events import Events, PartFailed
+from sentinella_plugins.kernel.events import BreakerClosed, BreakerOpened, Events, FellBack, PartFailed
 from sentinella_plugins.kernel.money import Nano
 from sentinella_plugins.tracing.config import TracingConfig
 from sentinella_plugins.tracing.labels import Bounded
@@ -122,6 +122,22 @@ def test_invented_models_do_not_become_labels() -> None:
     metrics.left(call(), Outcome(status="success", model="wildcard-that-answers"))
     models = {match for name in scrape(metrics) for match in re.findall(r'model="([^"]*)"', name)}
     assert models == {"other", "gpt-4o", "wildcard-that-answers"}
+
+
+@pytest.mark.asyncio
+async def test_failover_is_counted() -> None:
+    service, events = TracingService(TracingConfig()), Events()
+    service.listen(events)
+    fell = FellBack(at=0, tenant="acme", request_id="r", from_model="a", to_model="b", code="upstream_error")
+    await events.publish(fell)
+    await events.publish(
+        BreakerOpened(at=0, tenant="", model="a", reason="error_rate", until=5, error_rate=1)
+    )
+    samples = scrape(service.metrics)
+    assert samples['sentinella_fallbacks_total{code="upstream_error",failed="a",model="b"}'] == 1
+    assert samples['sentinella_breaker_open{model="a"}'] == 1
+    await events.publish(BreakerClosed(at=1, tenant="", model="a"))
+    assert scrape(service.metrics)['sentinella_breaker_open{model="a"}'] == 0
 
 
 @pytest.mark.asyncio
