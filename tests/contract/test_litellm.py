@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +24,9 @@ from sentinella_plugins.kernel.call import Usage
 from sentinella_plugins.kernel.money import nano
 
 # LiteLLM warns a lot inside itself (pydantic, unclosed directories); this module looks at its behaviour only.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("litellm_rubbish")]
 ROOT = Path(__file__).parents[2]
 SHIPPED: list[dict[str, Any]] = yaml.safe_load((ROOT / "proxy_config.yaml").read_text())["model_list"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rubbish() -> Any:
-    """What LiteLLM leaves unclosed is collected here, not in the middle of another module's test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
 
 
 @pytest.fixture(scope="module")

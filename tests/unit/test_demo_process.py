@@ -78,7 +78,8 @@ def test_it_ends_when_nobody_holds_the_lock(tmp_path: Path) -> None:
     time.sleep(1.5)
     assert process.poll() is None
     os.close(lock)
-    assert process.wait(5) == 0
+    process.communicate(timeout=5)
+    assert process.returncode == 0
 
 
 def test_nothing_is_kept_with_no_record(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_nothing_is_kept_with_no_record(tmp_path: Path) -> None:
     assert httpx.get(url + "/_demo/requests", trust_env=False).json() == {"requests": []}
     assert httpx.get(url + "/_demo/counts", trust_env=False).json()["total"] == 1
     process.terminate()
-    process.wait(5)
+    process.communicate(timeout=5)
 
 
 @pytest.mark.asyncio

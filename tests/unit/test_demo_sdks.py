@@ -14,6 +14,8 @@ import pytest
 
 from sentinella_plugins.demo import Demo, running_demo
 
+# LiteLLM warns a lot inside itself, and leaves connections unclosed.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("litellm_rubbish")]
 MODELS = {
     "openai": "openai/gpt-4o",
     "anthropic": "anthropic/claude-3-5-sonnet-20241022",
