@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
@@ -14,26 +15,41 @@ from sentinella_plugins.auth.models import StaticKeys
 from sentinella_plugins.auth.service import AuthService
 from sentinella_plugins.auth.stage import AuthStage
 from sentinella_plugins.bootstrap import Keys
+from sentinella_plugins.cache.models import Meaning
+from sentinella_plugins.cache.service import CacheService
+from sentinella_plugins.cache.stage import CacheAnswer, CacheKeep, CacheLookup
+from sentinella_plugins.cache.verifier import LateVerifier
 from sentinella_plugins.fallback.chains import Chains
 from sentinella_plugins.fallback.models import Preferences
 from sentinella_plugins.fallback.service import FallbackService
 from sentinella_plugins.kernel.access import may_use
-from sentinella_plugins.kernel.call import Call
+from sentinella_plugins.kernel.asking import Ask, Question
+from sentinella_plugins.kernel.call import Call, Outcome
 from sentinella_plugins.kernel.catalogue import Catalogue
 from sentinella_plugins.kernel.clock import Clock, SystemClock
+from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.events import Events
 from sentinella_plugins.kernel.secrets import Secret
+from sentinella_plugins.memory.service import MemoryService
+from sentinella_plugins.memory.stage import MemoryStage
 from sentinella_plugins.pipeline import Pipeline
 from sentinella_plugins.replay.service import ReplayService
 from sentinella_plugins.replay.stage import ReplayStage
+from sentinella_plugins.router.models import Policy
 from sentinella_plugins.router.service import RouterService
 from sentinella_plugins.router.stage import RouterStage
 from sentinella_plugins.settings import Settings
 from sentinella_plugins.storage import open_storage
+from sentinella_plugins.storage.entries import open_entries
 from sentinella_plugins.tenancy.service import TenancyService
-from sentinella_plugins.tenancy.stage import TenancyStage
+from sentinella_plugins.tenancy.stage import TenancyGlance, TenancyStage
+from sentinella_plugins.tools.service import ToolsService
+from sentinella_plugins.tools.stage import ToolsStage
 from sentinella_plugins.tracing.service import TracingService
 from sentinella_plugins.tracing.stage import TracingStage
+from sentinella_plugins.vectors import make_encoder
+from sentinella_plugins.vectors.remote import Embed
+from sentinella_plugins.vectors.shelves import VectorIndex
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +65,9 @@ class Sentinella:
         catalogue: Catalogue,
         chains: Chains | None = None,
         clock: Clock | None = None,
+        embed: Embed | None = None,
     ) -> None:
+        self.ask: Ask | None = None
         self.settings = settings
         self.catalogue = catalogue
         self.clock = clock or SystemClock()
@@ -73,7 +91,42 @@ class Sentinella:
             database, catalogue, self.events, self.clock, settings.fallback, chains
         )
         self.replay = ReplayService(database, self.events, self.clock, settings.replay)
-        self.router = RouterService(catalogue, settings.router)
+        self.encoder = make_encoder(settings.vectors, embed)
+        self.memory = MemoryService(
+            database,
+            catalogue,
+            self.events,
+            self.clock,
+            settings.memory,
+            ask=self._asks,
+            encoder=self.encoder,
+        )
+        self.tools = ToolsService(
+            database, self.events, self.clock, settings.tools, settings.data_dir, os.environ
+        )
+        self.entries = open_entries(settings.storage, database, self.clock, log_size=settings.cache.log_size)
+        self.cache = CacheService(
+            database,
+            self.entries,
+            self.events,
+            self.clock,
+            settings.cache,
+            meaning=Meaning(VectorIndex(settings.vectors.index), self.encoder, LateVerifier()),
+            allowed=self.allowed,
+            on_lag=self.tracing.metrics.cache_lag,
+            on_check=self.tracing.metrics.cache_checked,
+        )
+        self.cache.ask = self._asks
+        self.router = RouterService(
+            catalogue,
+            settings.router,
+            database=database,
+            events=self.events,
+            clock=self.clock,
+            encoder=self.encoder,
+            broken=self.fallback.blocked,
+            ask=self._asks,
+        )
         self.pipeline = self._pipeline()
         self.tracing.listen(self.events)
         self.accounting.listen(self.events)
@@ -88,17 +141,35 @@ class Sentinella:
 
     async def open(self) -> None:
         await self.storage.open()
+        await self.entries.open()
+        await self.encoder.open()
         await self.tenancy.open()
-        loops = (self.tenancy.run, self.accounting.run, self.fallback.run, self.replay.run)
+        await self.router.open()
+        await self.tools.open()
+        loops = (
+            self.tenancy.run,
+            self.accounting.run,
+            self.fallback.run,
+            self.replay.run,
+            self.memory.run,
+            self.tools.tend,
+            self.cache.run,
+            self.router.run,
+        )
         self._tasks = [asyncio.create_task(loop(), name=loop.__qualname__) for loop in loops]
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.cache.close()
+        await self.router.close()
+        await self.tools.close()
+        await self.encoder.close()
         await self.fallback.close()
         await self.auth.close()
         await self.accounting.close()
+        await self.entries.close()
         await self.storage.close()
 
     async def allowed(self, call: Call) -> Callable[[str], bool]:
@@ -118,15 +189,49 @@ class Sentinella:
         )
         return partial(may_use, call.principal.models, tenant.models), preferences
 
+    async def policy(self, call: Call) -> Policy:
+        """What the router may choose from for a call, and what its tenant prefers."""
+        tenant = await self.tenancy.tenant(call.principal.tenant)
+        wanted = tenant.preferences
+        return Policy(
+            allowed=partial(may_use, call.principal.models, tenant.models),
+            providers=wanted.providers,
+            exclude=wanted.exclude,
+            objective=wanted.objective,
+        )
+
+    async def _asks(self, question: Question) -> Outcome:
+        if self.ask is None:
+            raise Unavailable("No model can be asked yet.")
+        return await self.ask(question)
+
     def _pipeline(self) -> Pipeline:
         """The order of a call's journey: here and nowhere else."""
         tracing, tenancy = TracingStage(self.tracing), TenancyStage(self.tenancy)
-        replay = ReplayStage(self.replay)
+        replay, memory = ReplayStage(self.replay), MemoryStage(self.memory)
+        router = RouterStage(self.router, self.policy)
         return Pipeline(
-            gate=(tracing, AuthStage(self.auth)),
-            # A price needs a model, so the router chooses before tenancy reserves.
-            inbound=(RouterStage(self.router, self.allowed), tenancy, replay),
+            gate=(tracing, AuthStage(self.auth), TenancyGlance(self.tenancy)),
+            # A price needs a model, so the router chooses before tenancy reserves. What the cache knows is
+            # given after tenancy has counted the request.
+            inbound=(
+                memory,
+                ToolsStage(self.tools),
+                CacheLookup(self.cache),
+                router,
+                tenancy,
+                CacheAnswer(),
+                replay,
+            ),
             # A line without its settlement is found by the next heartbeat; a settlement without its line is
             # found by nobody.
-            outbound=(AccountingStage(self.accounting), tenancy, replay, tracing),
+            outbound=(
+                AccountingStage(self.accounting),
+                tenancy,
+                replay,
+                memory,
+                CacheKeep(self.cache),
+                router,
+                tracing,
+            ),
         )

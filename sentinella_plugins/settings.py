@@ -12,13 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from sentinella_plugins.accounting.config import AccountingConfig
 from sentinella_plugins.auth.config import AuthConfig
+from sentinella_plugins.cache.config import CacheConfig
 from sentinella_plugins.fallback.config import FallbackConfig
 from sentinella_plugins.kernel.errors import SettingsError
+from sentinella_plugins.memory.config import MemoryConfig
 from sentinella_plugins.replay.config import ReplayConfig
 from sentinella_plugins.router.config import RouterConfig
 from sentinella_plugins.storage.config import StorageConfig
 from sentinella_plugins.tenancy.config import TenancyConfig
+from sentinella_plugins.tools.config import ToolsConfig
 from sentinella_plugins.tracing.config import TracingConfig
+from sentinella_plugins.vectors.config import VectorsConfig
 
 PREFIX = "SENTINELLA_"
 DEFAULT_FILE = Path("config/sentinella.yaml")
@@ -128,6 +132,10 @@ class Settings(BaseModel):
     storage: StorageConfig = StorageConfig()
     auth: AuthConfig = AuthConfig()
     tenancy: TenancyConfig = TenancyConfig()
+    vectors: VectorsConfig = VectorsConfig()
+    memory: MemoryConfig = MemoryConfig()
+    tools: ToolsConfig = ToolsConfig()
+    cache: CacheConfig = CacheConfig()
     router: RouterConfig = RouterConfig()
     fallback: FallbackConfig = FallbackConfig()
     replay: ReplayConfig = ReplayConfig()

@@ -14,9 +14,13 @@ from sentinella_plugins.api.problems import problem
 from sentinella_plugins.api.public import VERSION
 from sentinella_plugins.app import Sentinella
 from sentinella_plugins.auth import routes as auth
+from sentinella_plugins.cache import routes as cache
 from sentinella_plugins.fallback import routes as fallback
 from sentinella_plugins.kernel.errors import BadRequest, MethodNotAllowed, NotFound, SentinellaError
+from sentinella_plugins.memory import routes as memory
+from sentinella_plugins.router import routes as router
 from sentinella_plugins.tenancy import routes as tenancy
+from sentinella_plugins.tools import routes as tools
 from sentinella_plugins.tracing import routes as tracing
 
 
@@ -34,6 +38,10 @@ def build(app: Sentinella) -> FastAPI:
     api.include_router(tenancy.router(app.tenancy, keeper))
     api.include_router(auth.router(app.auth, keeper))
     api.include_router(fallback.router(app.fallback, keeper))
+    api.include_router(router.router(app.router, keeper, app.policy, app.clock))
+    api.include_router(cache.router(app.cache, keeper))
+    api.include_router(memory.router(app.memory, keeper))
+    api.include_router(tools.router(app.tools, keeper))
     api.include_router(accounting.router(app.accounting, keeper, app.clock))
     api.include_router(tracing.router(app.tracing, keeper))
     api.add_exception_handler(SentinellaError, _answer)

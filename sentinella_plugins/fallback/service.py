@@ -90,6 +90,10 @@ class FallbackService:
         if change is not None:
             self._changed(model, change)
 
+    def blocked(self, model: str) -> bool:
+        """Whether its breaker is open now."""
+        return self._breakers.blocked_until(model, self._clock.monotonic()) is not None
+
     def health(self) -> list[Health]:
         """Every model of the catalogue, in its order."""
         return self._breakers.health(self._catalogue.cards())

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sentinella_plugins.kernel.call import Attempt, Call, Outcome, Status, Usage
+from sentinella_plugins.kernel.call import Attempt, CacheMark, Call, Outcome, Status, Usage
 from sentinella_plugins.kernel.errors import SentinellaError
 from sentinella_plugins.kernel.money import FREE, Nano, usd_float
 from sentinella_plugins.kernel.standing import Standing
-from sentinella_plugins.router.service import Choice
+from sentinella_plugins.router.models import Choice
+from sentinella_plugins.tools.bounds import Loop
 
 NOTHING = Usage()
 
@@ -103,8 +104,19 @@ def completion_body(response: Any, model: str) -> dict[str, Any]:
     return body
 
 
-def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
-    """The response fields that Sentinella adds."""
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """OpenAI's `usage` object."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
+
+
+def additions(call: Call, outcome: Outcome, loop: Loop | None = None) -> dict[str, Any]:
+    """The response fields that Sentinella adds; `loop` tells of the tools that it ran."""
     choice, standing = call.note(Choice) or Choice(call.model, "requested", ()), call.note(Standing)
     return {
         "latency_ms": round(outcome.latency_ms, 3),
@@ -115,10 +127,11 @@ def additions(call: Call, outcome: Outcome) -> dict[str, Any]:
             "model": outcome.model,
             "provider": outcome.provider,
             "routing": choice.public(),
-            "cache": {"status": _cache(outcome.cached), "kind": None, "similarity": None, "entry_id": None},
+            "cache": _mark(call, outcome.cached).public(),
             "cost_usd": usd_float(outcome.cost),
             "attempts": [attempt.public() for attempt in outcome.attempts],
             "budget_left": dict(standing.budget_left) if standing else {},
+            **({"tools": loop.public()} if loop is not None else {}),
         },
     }
 
@@ -128,15 +141,16 @@ def headers(call: Call, *, model: str = "", cost: Nano | None = FREE, cached: bo
     standing = call.note(Standing)
     return {
         "x-request-id": call.id,
-        "x-sentinella-cache": _cache(cached),
+        "x-sentinella-cache": _mark(call, cached).status,
         "x-sentinella-model": model,
         "x-sentinella-cost-usd": "pending" if cost is None else _plain(cost),
         **(standing.headers() if standing else {}),
     }
 
 
-def _cache(hit: bool) -> str:
-    return "hit" if hit else "bypass"
+def _mark(call: Call, cached: bool) -> CacheMark:
+    """A replayed answer was not the cache's, but it did come without a model."""
+    return call.note(CacheMark) or CacheMark(status="hit" if cached else "bypass")
 
 
 def _plain(cost: Nano) -> str:

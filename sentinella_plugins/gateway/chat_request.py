@@ -62,7 +62,7 @@ class _Chat(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: Name | None = None
-    messages: Annotated[list[_Message], Field(min_length=1, max_length=100_000)]
+    messages: Annotated[list[_Message], Field(min_length=1, max_length=100_000)] | None = None
     stream: Flag | None = None
     stream_options: dict[str, Any] | None = None
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None
@@ -139,15 +139,21 @@ def decode(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def parse_chat(data: Mapping[str, Any], extra_params: tuple[str, ...]) -> ChatRequest:
-    """Raises `BadRequest` that names the first wrong field."""
+def parse_chat(
+    data: Mapping[str, Any], extra_params: tuple[str, ...], session_id: str | None = None
+) -> ChatRequest:
+    """`session_id` is that of the header. Raises `BadRequest` that names the first wrong field."""
     for name in data:
         if name not in _KNOWN and name not in extra_params:
             raise BadRequest(f"`{name}` is not a field of this request.", param=name)
+    if session_id is not None and data.get("session_id") is None:
+        data = {**data, "session_id": session_id}
     try:
         checked = _CHAT.validate_python(data)
     except ValidationError as error:
         raise explain(error) from None
+    if checked.messages is None and checked.template is None:
+        raise BadRequest("`messages`: Field required.", param="messages")
     body = {name: value for name, value in data.items() if name not in _OWN and value is not None}
     body.pop("model", None)
     return ChatRequest(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from sentinella_plugins.api.problems import anthropic_problem, problem
 from sentinella_plugins.gateway import answers
 from sentinella_plugins.gateway.chat_request import decode, parse_chat
-from sentinella_plugins.gateway.metered import Metered
 from sentinella_plugins.gateway.metered_request import MESSAGES, parse_metered
 from sentinella_plugins.gateway.metered_request import ROUTES as METERED
 from sentinella_plugins.gateway.wire import (
@@ -30,9 +29,8 @@ from sentinella_plugins.gateway.wire import (
     until_gone,
 )
 from sentinella_plugins.kernel.access import AUTO
-from sentinella_plugins.kernel.call import Call, Options
+from sentinella_plugins.kernel.call import Call
 from sentinella_plugins.kernel.errors import (
-    BadRequest,
     ClientGone,
     MethodNotAllowed,
     SentinellaError,
@@ -49,8 +47,8 @@ CHAT = "/v1/chat/completions"
 _CHAT_PATHS = {CHAT, "/chat/completions"}
 _CHAT_OF_MODEL = re.compile(r"^/(?:openai/deployments|engines)/(?P<model>.+)/chat/completions$")
 _OWN = re.compile(
-    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage)(/.*)?|v1/router/health"
-    r"|sentinella/(docs|openapi\.json))$"
+    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage|cache|sessions|templates|tools|router)(/.*)?"
+    r"|v1/feedback|sentinella/(docs|openapi\.json))$"
 )
 _JSON = (b"content-type", b"application/json")
 Parse = Callable[[Call, dict[str, Any]], Awaitable[tuple[Call, bool]]]
@@ -90,12 +88,13 @@ class Door:
         async def parse(call: Call, data: dict[str, Any]) -> tuple[Call, bool]:
             if model is not None:
                 data["model"] = model
-            asked = parse_chat(data, self._house.settings.gateway.extra_params)
-            _refuse_unoffered(asked.options)
+            extra = self._house.settings.gateway.extra_params
+            asked = parse_chat(data, extra, call.headers.get("x-session-id"))
             call = call.evolve(
                 requested=asked.model,
                 model=asked.model,
                 body=asked.body,
+                given=asked.body,
                 options=asked.options,
                 stream=asked.stream,
             )
@@ -108,13 +107,7 @@ class Door:
 
     async def _metered(self, scope: Scope, receive: Receive, send: Send) -> None:
         route, limits = METERED[scope["path"]], self._house.settings.gateway
-        metered = Metered(
-            self._app,
-            self._house.meter,
-            self._house.catalogue,
-            self._house.pipeline,
-            limits.meter_wait_s,
-        )
+        metered = self._house.metered(self._app)
 
         async def parse(call: Call, data: dict[str, Any]) -> tuple[Call, bool]:
             asked = parse_metered(route, data, limits.extra_params)
@@ -210,14 +203,6 @@ async def _tell(send: Send, error: Exception, call: Call) -> None:
     shape = partial(anthropic_problem, request_id=call.id) if call.route == MESSAGES else problem
     with suppress(OSError):
         await send_problem(send, error, answers.headers(call), shape)
-
-
-def _refuse_unoffered(options: Options) -> None:
-    """What the contract names and this version has no room for is refused, not ignored."""
-    if options.template is not None:
-        raise BadRequest("Templates are not offered by this version of the gateway.", param="template")
-    if options.tool_execution == "gateway":
-        raise BadRequest("Tools are executed by the client in this version.", param="tool_execution")
 
 
 def _own_scope(scope: Scope) -> Scope:

@@ -3,7 +3,7 @@ each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from litellm.proxy.litellm_pre_call_utils import add_litellm_data_to_request
 from litellm.proxy.utils import ProxyLogging
 from litellm.router import Router
 from starlette.middleware import Middleware
+
+from sentinella_plugins.kernel.errors import Unavailable
 
 _INTERNAL = (
     "litellm.proxy.hooks",
@@ -34,6 +36,14 @@ def insert_door(door: Any, **options: Any) -> None:
 
 def llm_router() -> Router | None:
     return proxy_server.llm_router
+
+
+async def embed(model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+    """Vectors of texts by an embedding model of the `model_list`."""
+    if proxy_server.llm_router is None:
+        raise Unavailable("The gateway has no models yet.")
+    answer = await proxy_server.llm_router.aembedding(model=model, input=list(texts))
+    return [row["embedding"] for row in answer.data]
 
 
 def configured_models() -> list[dict[str, Any]]:

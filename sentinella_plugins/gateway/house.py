@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import cache, partial
 from pathlib import Path
 
 from sentinella_plugins.api import application
@@ -22,11 +23,14 @@ from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
 from sentinella_plugins.gateway.conductor import Conductor
 from sentinella_plugins.gateway.demo_process import DemoProcess
 from sentinella_plugins.gateway.engine import Engine
+from sentinella_plugins.gateway.inner import Inner
 from sentinella_plugins.gateway.key_auth import KeyAuth
 from sentinella_plugins.gateway.meter import Meter
+from sentinella_plugins.gateway.metered import Metered
 from sentinella_plugins.gateway.pipe import Pipe, Timeouts
 from sentinella_plugins.gateway.replies import Replies
 from sentinella_plugins.gateway.traffic import Traffic
+from sentinella_plugins.gateway.wire import ASGIApp
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.secrets import mask
 from sentinella_plugins.settings import Settings, load_for_proxy
@@ -47,14 +51,30 @@ class House:
         self.handler = Handler(self.meter)
         self.catalogue = LiteLLMCatalogue(pipe=settings.gateway.pipe)
         self.aliases, chains = host.configured_fallbacks()
-        self.app = Sentinella(settings, keys, self.catalogue, Chains.read(settings.fallback.chains, **chains))
+        self.app = Sentinella(
+            settings,
+            keys,
+            self.catalogue,
+            Chains.read(settings.fallback.chains, **chains),
+            embed=partial(host.embed, settings.vectors.model or ""),
+        )
         self.pipeline = self.app.pipeline
         self.custom_auth = KeyAuth(self.app.auth)
         self.api = application.build(self.app)
         self.pipe = Pipe(settings.gateway.max_connections)
         engine = Engine(self.handler, self.catalogue, self.pipe, _timeouts(settings))
-        self.conductor = Conductor(engine, self.catalogue, self.pipeline, self.app.fallback, self.app.wishes)
+        self.conductor = Conductor(
+            engine,
+            self.catalogue,
+            self.pipeline,
+            self.app.fallback,
+            self.app.tools,
+            self.app.wishes,
+            self.app.clock,
+        )
+        self.app.ask = Inner(self.pipeline, self.conductor, self.app.clock).ask
         self.replies = Replies(self.pipeline)
+        self.metered = cache(self._metered)
         self.now = self.app.clock.now
         self.traffic = Traffic(settings.traffic)
         self._demo = DemoProcess(settings.data_dir, settings.demo.brain)
@@ -73,6 +93,10 @@ class House:
         """Waits until the opening was tried once; `is_open` tells how it went."""
         if not self._tried.is_set():
             await self._tried.wait()
+
+    def _metered(self, app: ASGIApp) -> Metered:
+        wait_s = self.settings.gateway.meter_wait_s
+        return Metered(app, self.meter, self.catalogue, self.pipeline, wait_s)
 
     @property
     def is_open(self) -> bool:

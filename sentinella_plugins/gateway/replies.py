@@ -23,6 +23,7 @@ class Replies:
         model = str(body.get("model", ""))
         progress = Progress(started=call.started, model=model)
         outcome = replace(progress.outcome("success", perf_counter(), body=body), cached=True)
+        outcome = replace(outcome, replayed=reply.source == "idempotency")
         await self._pipeline.leave(call, outcome)
         added = answers.additions(call, outcome)
         if not call.stream:

@@ -8,8 +8,9 @@ import orjson
 
 from sentinella_plugins.api.problems import problem
 from sentinella_plugins.gateway import answers
+from sentinella_plugins.gateway.assembly import Assembly
 from sentinella_plugins.gateway.wire import Send, send_start, sse
-from sentinella_plugins.kernel.call import Call, Usage
+from sentinella_plugins.kernel.call import Call, Json, Usage
 from sentinella_plugins.kernel.errors import SentinellaError
 from sentinella_plugins.kernel.money import FREE
 
@@ -23,16 +24,27 @@ class Outgoing:
     without choices. One identity for the client, however many models had to speak.
     """
 
-    def __init__(self, call: Call, send: Send, *, wants_usage: bool, cached: bool = False) -> None:
+    def __init__(
+        self,
+        call: Call,
+        send: Send,
+        *,
+        wants_usage: bool,
+        cached: bool = False,
+        withholds_tools: bool = False,
+    ) -> None:
         self._call = call
         self._send = send
         self._wants_usage = wants_usage
         self._cached = cached
+        self._withholds_tools = withholds_tools
+        self._assembly = Assembly()
         self._finish: dict[str, Any] | None = None
         self._last: dict[str, Any] = {}
         self._spoke: set[int] = set()
         self._ended: set[int] = set()
         self.started = False
+        self.began = False
         self.text: list[str] = []
         self.called_tools = False
         wanted = call.body.get("n")
@@ -42,6 +54,15 @@ class Outgoing:
     def finished(self) -> bool:
         """Whether the model said that it was done, with each of the choices."""
         return len(self._ended) >= self._wanted
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """What the model has said since the last round of tools."""
+        return self._assembly.message()
+
+    def body(self, usage: Usage) -> dict[str, Any]:
+        """The whole answer."""
+        return self._assembly.body(self._last, answers.usage_json(usage))
 
     @property
     def continuable(self) -> bool:
@@ -54,6 +75,10 @@ class Outgoing:
         text: list[str] = []
         for body in batch:
             choices = body.get("choices") or []
+            for choice in choices:
+                self._assembly.add(choice)
+                if self._withholds_tools and (choice.get("delta") or {}).pop("tool_calls", None):
+                    self.called_tools = True
             body.pop("usage", None)
             self._identify(body, model)
             if not any(_says_something(choice) for choice in choices):
@@ -65,16 +90,43 @@ class Outgoing:
             else:
                 events.append(sse(orjson.dumps(body, default=str)))
         if events:
+            self.began = True
             await self._events(b"".join(events), model)
         return "".join(text)
 
+    def next_round(self) -> None:
+        """Our tools have run: what the model says now is a new answer to the same client."""
+        self.began = False
+        self.called_tools = False
+        self.forget()
+
+    def forget(self) -> None:
+        """What was heard of an attempt that nothing was sent of."""
+        self._assembly = Assembly()
+        self.text.clear()
+        self._ended.clear()
+        self._finish = None
+
+    async def tell(self, extension: Json) -> None:
+        """Something that only clients who know Sentinella look at."""
+        empty = {"index": 0, "delta": {}, "finish_reason": None}
+        chunk = {
+            "id": self._call.id,
+            "object": "chat.completion.chunk",
+            "created": int(self._call.received_at),
+        }
+        chunk |= {"model": self._call.model, **self._last, "choices": [empty], "sentinella": extension}
+        await self._events(sse(orjson.dumps(chunk, default=str)), str(chunk["model"]))
+
     async def end(self, additions: dict[str, Any], usage: Usage) -> None:
         last = self._finish or _stopped(self._last)
+        if self._withholds_tools and self.called_tools:
+            await self._hand_over(last)
         last["choices"] = [*last["choices"], *self._unended(last["choices"][0])]
         events = b""
         if self._wants_usage:
             events = sse(orjson.dumps(last, default=str))
-            last = {**last, "choices": [], "usage": _usage(usage)}
+            last = {**last, "choices": [], "usage": answers.usage_json(usage)}
         events += sse(orjson.dumps({**last, **additions}, default=str)) + _DONE
         await self._events(events, str(last.get("model", "")), more=False)
 
@@ -86,11 +138,15 @@ class Outgoing:
     async def restart(self, model: str) -> None:
         """Tells clients that know the extension to forget what they got: the answer begins anew."""
         marked = {**self._last, "model": model, "choices": [], "sentinella": {"restart": True}}
-        self.text.clear()
+        self.forget()
         self._spoke.clear()
-        self._ended.clear()
-        self._finish = None
         await self._events(sse(orjson.dumps(marked, default=str)), model)
+
+    async def _hand_over(self, last: dict[str, Any]) -> None:
+        """The calls of tools that are the client's to run."""
+        calls = [{"index": place, **call} for place, call in enumerate(self.message.get("tool_calls") or ())]
+        choice = {"index": 0, "delta": {"tool_calls": calls}, "finish_reason": None}
+        await self._events(sse(orjson.dumps({**last, "choices": [choice]}, default=str)), str(last["model"]))
 
     async def _events(self, data: bytes, model: str, *, more: bool = True) -> None:
         if not self.started:
@@ -143,13 +199,3 @@ def _says_something(choice: dict[str, Any]) -> bool:
 def _stopped(body: dict[str, Any]) -> dict[str, Any]:
     """A provider that sent `[DONE]` without a reason: its answer is complete all the same."""
     return {**body, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.completion,
-        "total_tokens": usage.total,
-        "prompt_tokens_details": {"cached_tokens": usage.cached},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
-    }

@@ -60,7 +60,7 @@ class Streamed:
         return await attempts.streamed(running)
 
     def _next(self, itinerary: Itinerary, failure: Failure, out: Outgoing) -> Step | None:
-        step = itinerary.after(failure, monotonic(), sent_tokens=out.started)
+        step = itinerary.after(failure, monotonic(), sent_tokens=out.began)
         return None if step and step.recovery == "continue" and not out.continuable else step
 
     async def _asking(self, request: Request, step: Step, out: Outgoing, refused: set[str]) -> Request:
@@ -77,6 +77,8 @@ class Streamed:
         self, request: Request, running: Running, attempts: Attempts, out: Outgoing, step: Step
     ) -> None:
         name = self._engine.public_name(step.model)
+        if not out.began:
+            out.forget()
         overlap = Continuation("".join(out.text)) if step.recovery == "continue" else None
         ended = False
         async with aclosing(self._engine.stream(request)) as batches:

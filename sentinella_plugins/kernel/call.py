@@ -63,7 +63,8 @@ class Estimate:
 class Call:
     """One request on its way in. Stages never change it; they return a changed copy.
 
-    `body` is what a provider may see, without Sentinella's fields; `requested` is the model that the client
+    `body` is what a provider may see, without Sentinella's fields, and `given` what it was when the client
+    sent it, before rooms put history, templates or tools into it; `requested` is the model that the client
     named and `model` what will be asked (`"auto"` until the router has chosen); `notes` are what rooms leave
     themselves for the way back.
     """
@@ -73,6 +74,7 @@ class Call:
     requested: str = ""
     model: str
     body: Json
+    given: Json = field(default_factory=dict)
     credential: Secret | None = None
     options: Options = Options()
     stream: bool = False
@@ -93,12 +95,47 @@ class Call:
         return cast("Note | None", self.notes.get(kind))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheMark:
+    """What the cache did for a call: `reason` tells why it was passed by, `similarity` is 0..1."""
+
+    status: Literal["hit", "miss", "bypass"]
+    kind: Literal["exact", "semantic"] | None = None
+    reason: str | None = None
+    similarity: float | None = None
+    entry_id: str | None = None
+    age_s: float | None = None
+    saved: Nano = FREE
+
+    def public(self) -> dict[str, object]:
+        shown: dict[str, object] = {
+            "status": self.status,
+            "kind": self.kind,
+            "similarity": None if self.similarity is None else round(self.similarity, 4),
+            "entry_id": self.entry_id,
+        }
+        if self.reason:
+            shown["reason"] = self.reason
+        if self.status == "hit" and self.age_s is not None:
+            shown |= {"age_s": round(self.age_s, 1), "saved_usd": usd_float(self.saved)}
+        return shown
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer given before any model was asked."""
 
     body: Json
     source: str
+    mark: CacheMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A note of the room that knows the answer already: no model is chosen for this call, and no money is
+    reserved."""
+
+    reply: Reply
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,3 +189,7 @@ class Outcome:
     error: SentinellaError | None = None
     body: Json | None = None
     cached: bool = False
+    replayed: bool = False
+    """The client asked for this before and got it: nothing is to be kept of it twice."""
+    turn: tuple[Json, ...] = ()
+    """Messages between the client's and the answer: the model's calls of our tools, and their results."""

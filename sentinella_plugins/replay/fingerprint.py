@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import orjson
 
-from sentinella_plugins.kernel.call import Call
+from sentinella_plugins.kernel.call import Call, Json
 from sentinella_plugins.replay.config import ReplayConfig
 
 COALESCED_ROUTES = frozenset(["/v1/chat/completions"])
@@ -18,14 +18,14 @@ _TOOLS = ("tools", "functions", "web_search_options")
 
 def of_request(call: Call) -> str:
     """SHA-256 of what the client asked for, whoever asks and in whatever order the fields stand."""
-    return _digest(_request(call))
+    return _digest(_request(call, call.given or call.body))
 
 
 def of_flight(call: Call) -> str:
     """SHA-256 of what the answer depends on: also the tenant, the chosen model, and which models may stand
     in."""
     principal = call.principal
-    return _digest([principal.tenant, principal.models, call.model, *_request(call)])
+    return _digest([principal.tenant, principal.models, call.model, *_request(call, call.body)])
 
 
 def of_key(key: str) -> str:
@@ -48,9 +48,9 @@ def is_deterministic(call: Call) -> bool:
     return pinned and alone and options.session_id is None and options.tool_execution == "client"
 
 
-def _request(call: Call) -> list[object]:
+def _request(call: Call, body: Json) -> list[object]:
     options = {option.name: getattr(call.options, option.name) for option in fields(call.options)}
-    return [call.route, call.requested, call.body, options]
+    return [call.route, call.requested, body, options]
 
 
 def _digest(parts: list[object]) -> str:

@@ -9,9 +9,9 @@ from sentinella_plugins.kernel.call import Call, Json, Outcome, Reply
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.events import Events, PartFailed
+from sentinella_plugins.kernel.flights import Flights, Follower, Leader
 from sentinella_plugins.replay.config import ReplayConfig
 from sentinella_plugins.replay.fingerprint import may_share, of_flight
-from sentinella_plugins.replay.flights import Flights, Follower, Leader
 from sentinella_plugins.replay.idempotency import Keys, claim_of
 from sentinella_plugins.replay.models import Claim, Fresh, Replayed
 from sentinella_plugins.replay.store import ReplayStore

@@ -1,58 +1,282 @@
-"""The first router: the default model where it is allowed, else the cheapest one that is."""
+"""Chooses models, explains why, and learns from what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from sentinella_plugins.kernel.catalogue import Catalogue, ModelCard
-from sentinella_plugins.kernel.errors import BadRequest, ModelForbidden
+from sentinella_plugins.kernel.asking import Ask
+from sentinella_plugins.kernel.call import Call, Outcome, Principal
+from sentinella_plugins.kernel.catalogue import Catalogue
+from sentinella_plugins.kernel.clock import Clock, SystemClock
+from sentinella_plugins.kernel.errors import BadRequest, Unavailable
+from sentinella_plugins.kernel.events import Events, PartFailed
+from sentinella_plugins.router import explanation, reports
+from sentinella_plugins.router.books import Books
+from sentinella_plugins.router.budgets import Budgets
+from sentinella_plugins.router.chooser import Chooser
 from sentinella_plugins.router.config import RouterConfig
+from sentinella_plugins.router.heuristic import HeuristicPredictor
+from sentinella_plugins.router.journal import Journal, Note, parsed
+from sentinella_plugins.router.learning import Live
+from sentinella_plugins.router.lineup import Lineups, modes
+from sentinella_plugins.router.loading import open_predictor
+from sentinella_plugins.router.models import Choice, Entry, Features, NoDecision, Policy, Predictor
+from sentinella_plugins.router.profiles import Profiles, loaded
+from sentinella_plugins.router.sessions import Sessions
+from sentinella_plugins.router.shadow import Shadow
+from sentinella_plugins.router.sharing import Sharing
+from sentinella_plugins.router.store import RouterStore
+from sentinella_plugins.router.tallies import Tallies
+from sentinella_plugins.router.teacher import Calibrated, Row, Teacher
+from sentinella_plugins.router.weighing import Decided, Scales
+from sentinella_plugins.storage.database import Database
+from sentinella_plugins.vectors.models import Encoder
 
+__all__ = ["Choice", "Policy", "RouterService"]
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    model: str
-    reason: str
-    candidates: tuple[str, ...]
-
-    def public(self) -> dict[str, object]:
-        return {"reason": self.reason, "task": None, "complexity": None, "candidates": list(self.candidates)}
+logger = logging.getLogger(__name__)
 
 
 class RouterService:
-    def __init__(self, catalogue: Catalogue, config: RouterConfig) -> None:
+    """`open` loads the predictor unless one is given; `run` must run. Without a database everything is
+    remembered in this process only. `broken` tells whether a model's breaker is open."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        config: RouterConfig,
+        *,
+        database: Database | None = None,
+        events: Events | None = None,
+        clock: Clock | None = None,
+        encoder: Encoder | None = None,
+        predictor: Predictor | None = None,
+        broken: Callable[[str], bool] = lambda _model: False,
+        ask: Ask | None = None,
+    ) -> None:
+        self.config = config
+        self.problem: str | None = None
         self._catalogue = catalogue
-        self._config = config
+        self._events = events
+        self._clock = clock or SystemClock()
+        self._encoder = encoder
+        self._given = predictor
+        self._broken = broken
+        self._ask = ask
+        self._store = RouterStore(database) if database is not None else None
+        self._lineups = Lineups(catalogue)
+        self._live = Live(config.learning, self._clock.now())
+        self._tallies = Tallies()
+        self._journal = Journal(config.journal)
+        self._sessions = Sessions(config.stickiness.max_sessions)
+        self._budgets = Budgets()
+        self._away = False
+        self._equip(predictor or HeuristicPredictor())
+
+    async def open(self) -> None:
+        if self._given is not None:
+            return
+        folder = Path(self.config.artefact) if self.config.artefact else None
+        predictor, self.problem = await asyncio.to_thread(open_predictor, folder)
+        self._equip(predictor)
+        if self.problem is not None:
+            await self._failed(self.problem)
+
+    async def run(self) -> None:
+        """Keeps in step with the database, until cancelled."""
+        while True:
+            try:
+                await self.round()
+            except Exception:
+                logger.exception("a round of the router failed; the next one follows")
+            await asyncio.sleep(self.config.journal.flush_s)
+
+    async def round(self) -> None:
+        await self._books.catch_up()
+        try:
+            await self._teacher.round()
+            if self._sharing is not None:
+                await self._sharing.round()
+        except Unavailable as error:
+            if not self._away:
+                await self._failed(f"the database is away: {error}")
+            self._away = True
+        else:
+            self._away = False
+
+    async def close(self) -> None:
+        await self._shadow.close()
+        await self.round()
+
+    async def settle_shadows(self) -> None:
+        """Waits for the comparisons that run."""
+        await self._shadow.idle()
 
     def check(self, model: str, route: str) -> None:
         """`BadRequest` when a known model cannot answer on this route."""
         card = self._catalogue.find(model)
-        if card is not None and card.mode not in _modes(route):
+        if card is not None and card.mode not in modes(route):
             raise BadRequest(f"`{model}` is a model for {card.mode}, not for `{route}`.", param="model")
 
-    def choose(self, allowed: Callable[[str], bool], route: str) -> Choice:
-        """Raises `ModelForbidden` when no model that fits the route is allowed."""
-        cards = [
-            card for card in self._catalogue.cards() if card.mode in _modes(route) and allowed(card.name)
-        ]
-        cards = [card for card in cards if not card.deprecated] or cards
-        if not cards:
-            raise ModelForbidden(f"This key may not use any model for `{route}`.")
-        names = tuple(card.name for card in cards)
-        if self._config.default_model in names:
-            return Choice(self._config.default_model, "default_model", names)
-        return Choice(_cheapest(cards).name, "cheapest", names)
+    async def choose(self, call: Call, policy: Policy) -> Call:
+        """The call with its model. Raises `ModelForbidden` when no model that fits the route is allowed, and
+        `NoModelFits`."""
+        choice, decided = await self._chooser.choose(call, policy)
+        self._journal.put(Note(call, decided, choice, self._predictor.name))
+        return call.evolve(model=choice.model).with_note(choice).with_note(decided)
+
+    def experiments_with(self, model: str) -> bool:
+        """Whether calls that name this model may take part in an experiment."""
+        return any(experiment.replaces == model for experiment in self.config.experiments)
+
+    def replace(self, call: Call, policy: Policy) -> Call:
+        """A call that names its model, with what an experiment makes of it."""
+        chosen = self._chooser.replaced(call, policy)
+        if chosen is None:
+            return call
+        choice, decided = chosen
+        return call.evolve(model=choice.model).with_note(choice).with_note(decided)
+
+    def leave(self, call: Call, outcome: Outcome) -> None:
+        """Learns from how a call ended."""
+        self._budgets.remember(call, outcome, self._clock.now())
+        if outcome.status in ("refused", "abandoned") or outcome.cached:
+            return
+        self._books.leave(call, outcome)
+        decided = call.note(Decided)
+        self._shadow.consider(call, outcome, decided.features if decided else None)
+
+    async def consider(self, call: Call, policy: Policy) -> Choice:
+        """What would be chosen now; nothing is remembered."""
+        choice, _ = await self._chooser.choose(call, policy, dry=True)
+        return choice
+
+    async def features(self, call: Call) -> Features:
+        """What the router makes of a prompt."""
+        return await self._chooser.look(call)
+
+    async def dry_run(self, call: Call, policy: Policy) -> Mapping[str, object]:
+        """`consider`, explained."""
+        choice, decided = await self._chooser.choose(call, policy, dry=True)
+        return explanation.document(call, decided, choice, self._predictor.name)
+
+    async def explain(self, who: Principal, request_id: str) -> Mapping[str, object]:
+        """`NotFound` unless it is a call of this tenant; admins may ask about all."""
+        await self._books.catch_up()
+        note = self._journal.find(request_id)
+        if note is not None:
+            _own(who, note.call.principal.tenant)
+            return note.document()
+        return parsed(await self._entry(who, request_id))
+
+    async def feedback(self, who: Principal, request_id: str, score: float, comment: str = "") -> str:
+        """How good an answer was, 0..1; the same key may correct itself. Returns the model that gave it."""
+        await self._books.catch_up()
+        entry = await self._entry(who, request_id)
+        document = parsed(entry)
+        features = self._predictor.restore_features(loaded(entry.values), _text(document, "features", "task"))
+        key = f"feedback:{request_id}:{who.key_id}"
+        one = self._teacher.observation(entry.tenant, key, entry.model, features, "feedback", score)
+        one = replace(one, comment=comment, predictor=entry.predictor)
+        if await self._teacher.observe([one]):
+            experiment, arm = (_text(document, "experiment", name) for name in ("key", "arm"))
+            self._books.measure(experiment, arm, "feedback", score)
+        return entry.model
+
+    async def calibrate(self, tenant: str, rows: Sequence[Row]) -> Calibrated:
+        """Raises `BadRequest` for more rows than are taken at once."""
+        most = self.config.learning.max_calibration_rows
+        if len(rows) > most:
+            raise BadRequest(f"A calibration has at most {most} rows.", param="rows")
+        return await self._teacher.calibrate(tenant, rows)
+
+    def stats(self, who: Principal) -> dict[str, object]:
+        """Members see how models do; admins also how much they are used, experiments and shadows."""
+        admin = who.role == "admin"
+        return {
+            "object": "router.stats",
+            "strategy": self.config.strategy,
+            "predictor": self._predictor.name,
+            "problem": self.problem,
+            "calibrated": sorted(self._profiles.own(who.tenant)),
+            "models": reports.models(self._live, volumes=admin),
+            "experiments": reports.experiments(self.config, self._tallies) if admin else [],
+            "shadow": reports.shadows(self._tallies) if admin else [],
+        }
+
+    async def _entry(self, who: Principal, request_id: str) -> Entry:
+        note = self._journal.find(request_id)
+        entry = note.entry() if note is not None and note.outcome is not None else None
+        if entry is None and self._store is not None:
+            entry = await self._store.decision(request_id)
+        if entry is None:
+            raise NoDecision
+        _own(who, entry.tenant)
+        return entry
+
+    def _equip(self, predictor: Predictor) -> None:
+        """Everything that depends on what predicts."""
+        config, clock = self.config, self._clock
+        self._predictor = predictor
+        self._profiles = Profiles(predictor, config.learning.max_tenants)
+        self._teacher = Teacher(
+            config, self._catalogue, predictor, self._profiles, clock, self._encoder, self._store
+        )
+        scales = Scales(config, self._lineups, predictor, self._live, self._profiles, self._broken)
+        self._chooser = Chooser(
+            config,
+            self._lineups,
+            predictor,
+            scales,
+            self._sessions,
+            self._budgets,
+            clock,
+            self._encoder,
+            self._store,
+        )
+        self._books = Books(
+            config,
+            self._live,
+            self._tallies,
+            self._journal,
+            self._sessions,
+            clock,
+            self._chooser.features,
+            predictor.name,
+        )
+        self._shadow = Shadow(
+            config.shadow,
+            self._catalogue,
+            self._tallies,
+            self._teacher,
+            clock,
+            self._ask,
+            self._encoder,
+        )
+        self._sharing = None if self._store is None else self._share(self._store)
+
+    def _share(self, store: RouterStore) -> Sharing:
+        return Sharing(
+            self.config, store, self._clock, self._live, self._tallies, self._journal, self._profiles
+        )
+
+    async def _failed(self, error: str) -> None:
+        if self._events is not None:
+            await self._events.publish(
+                PartFailed(at=self._clock.now(), tenant="", part="router", error=error)
+            )
 
 
-def _modes(route: str) -> tuple[str, ...]:
-    return ("embedding",) if route.endswith("/embeddings") else ("chat", "completion", "responses")
+def _own(who: Principal, tenant: str) -> None:
+    if who.role != "admin" and who.tenant != tenant:
+        raise NoDecision
 
 
-def _cheapest(cards: Sequence[ModelCard]) -> ModelCard:
-    def price(card: ModelCard) -> tuple[float, str]:
-        known = card.input_usd_per_million is not None and card.output_usd_per_million is not None
-        total = (card.input_usd_per_million or 0) + (card.output_usd_per_million or 0)
-        return (total if known else float("inf"), card.name)
-
-    return min(cards, key=price)
+def _text(document: Mapping[str, object], part: str, name: str) -> str:
+    found = document.get(part)
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else ""

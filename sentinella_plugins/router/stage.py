@@ -1,4 +1,4 @@
-"""Puts a model on calls that leave the choice to the gateway."""
+"""Puts a model on calls that leave the choice to the gateway, and learns from their end."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sentinella_plugins.kernel.access import AUTO
-from sentinella_plugins.kernel.call import Call
+from sentinella_plugins.kernel.call import Answered, Call, Outcome
+from sentinella_plugins.router.models import Policy
 from sentinella_plugins.router.service import RouterService
 
-Allowed = Callable[[Call], Awaitable[Callable[[str], bool]]]
+Allowed = Callable[[str], bool]
+Policies = Callable[[Call], Awaitable[Policy | Allowed]]
 
 
 @dataclass(frozen=True, slots=True)
 class RouterStage:
-    """`allowed` tells for a call which models its tenant and key may use."""
+    """`policy` tells what the tenant and key of a call may use and want, or only what they may use."""
 
     service: RouterService
-    allowed: Allowed
+    policy: Policies
 
     async def enter(self, call: Call) -> Call:
-        if call.model != AUTO:
-            self.service.check(call.model, call.route)
+        if call.note(Answered):
             return call
-        choice = self.service.choose(await self.allowed(call), call.route)
-        return call.evolve(model=choice.model).with_note(choice)
+        if call.model == AUTO:
+            return await self.service.choose(call, await self._policy(call))
+        self.service.check(call.model, call.route)
+        if self.service.experiments_with(call.model):
+            return self.service.replace(call, await self._policy(call))
+        return call
+
+    async def leave(self, call: Call, outcome: Outcome) -> None:
+        self.service.leave(call, outcome)
+
+    async def _policy(self, call: Call) -> Policy:
+        found = await self.policy(call)
+        return found if isinstance(found, Policy) else Policy(allowed=found)

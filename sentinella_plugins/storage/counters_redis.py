@@ -97,7 +97,7 @@ class RedisCounters:
         )
 
     async def _answer(self, answer: Awaitable[T]) -> T:
-        with _translated():
+        with translated():
             return await answer
 
     def _key(self, reservation_id: str) -> str:
@@ -136,7 +136,7 @@ def connect(url: str, *, pool_size: int, timeout_s: float) -> Redis:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:

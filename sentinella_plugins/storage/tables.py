@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -118,4 +130,199 @@ replays = Table(
     Column("model", String(256), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),  # of a running one: the end of its lease
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("owner", String(64), primary_key=True),  # a key's id where each key has its own sessions
+    Column("id", String(128), primary_key=True),  # the client's `session_id`
+    Column("ref", String(64), nullable=False, unique=True),
+    Column("version", Integer, nullable=False),  # changes with everything but `summarising_until`
+    Column("turns", Integer, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("covered", BigInteger, nullable=False),  # the summary stands for messages up to this one
+    Column("summary", Text),
+    Column("summary_kind", String(16)),  # `model` or `extractive`
+    Column("summary_tokens", Integer, nullable=False),
+    Column("summarising_until", Double, nullable=False),
+    Column("system", Text, nullable=False),  # JSON list of messages
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False, index=True),
+    Index("ix_sessions_tenant_ref", "tenant", "ref"),
+)
+
+session_messages = Table(
+    "session_messages",
+    metadata,
+    Column("ref", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", String(64), nullable=False),
+    Column("turn", String(64), nullable=False),  # the call it came with
+    Column("role", String(16), nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("tokens", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("model", String(256)),
+    Column("at", Double, nullable=False),
+    Index("ix_session_messages_ref_turn", "ref", "turn"),
+)
+
+session_leases = Table(
+    "session_leases",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("owner", String(64), primary_key=True),
+    Column("id", String(128), primary_key=True),
+    Column("holder", String(64), nullable=False),  # the call whose turn runs
+    Column("until", Double, nullable=False, index=True),
+)
+
+session_facts = Table(
+    "session_facts",
+    metadata,
+    Column("ref", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", String(64), nullable=False),
+    Column("person", String(64), nullable=False),  # SHA-256 of the body's `user`
+    Column("text", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float32, little-endian
+    Column("encoder", String(256), nullable=False),
+    Column("at", Double, nullable=False),
+    Index("ix_session_facts_tenant_person_at", "tenant", "person", "at"),
+)
+
+cache_entries = Table(
+    "cache_entries",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("scope", String(64), nullable=False),  # SHA-256 of all but the last user turn
+    Column("question", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float16, little-endian
+    Column("encoder", String(256), nullable=False),
+    Column("body", LargeBinary, nullable=False),  # JSON
+    Column("checksum", String(64), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("last_used_at", Double, nullable=False),
+    Index("ix_cache_entries_tenant_last_used_at", "tenant", "last_used_at"),
+)
+
+cache_log = Table(
+    "cache_log",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("kind", String(8), nullable=False),  # `put` or `drop`
+    Column("tenant", String(64), nullable=False),
+    Column("entry", String(64), nullable=False),
+    Column("scope", String(64), nullable=False),
+    Column("at", Double, nullable=False),
+    sqlite_autoincrement=True,  # a number is never given twice
+)
+
+cache_checks = Table(
+    "cache_checks",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("entry", String(64), nullable=False),
+    Column("score", Double, nullable=False),  # the verifier's, 0..1
+    Column("ok", Integer, nullable=False),
+    Column("weight", Double, nullable=False),  # hits that this one stands for; 0: it was not served
+    Column("hits", Integer, nullable=False),  # hits since the worker's check before
+    Column("at", Double, nullable=False),
+    Index("ix_cache_checks_tenant_seq", "tenant", "seq"),
+    sqlite_autoincrement=True,
+)
+
+cache_counts = Table(
+    "cache_counts",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+router_decisions = Table(
+    "router_decisions",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("session", String(64)),  # SHA-256 of what the conversation is known by
+    Column("model", String(256), nullable=False),  # the one that answered
+    Column("predictor", String(128), nullable=False),  # whose features these are
+    Column("features", LargeBinary, nullable=False),  # float32, little-endian
+    Column("document", Text, nullable=False),  # JSON of the explanation
+    Column("at", Double, nullable=False, index=True),
+    Index("ix_router_decisions_tenant_session_at", "tenant", "session", "at"),
+)
+
+router_stats = Table(
+    "router_stats",
+    metadata,
+    Column("model", String(256), primary_key=True),
+    Column("task", String(64), primary_key=True),  # `*`: all of them
+    Column("sums", LargeBinary, nullable=False),  # float64, little-endian; they fade with time
+    Column("updated_at", Double, nullable=False),
+)
+
+router_observations = Table(
+    "router_observations",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("id", String(192), primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("task", String(64), nullable=False),
+    Column("source", String(16), nullable=False),  # `feedback`, `calibration` or `shadow`
+    Column("score", Double, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("predictor", String(128), nullable=False),
+    Column("features", LargeBinary, nullable=False),  # float32, little-endian
+    Column("at", Double, nullable=False),
+    Index("ix_router_observations_tenant_model_at", "tenant", "model", "at"),
+)
+
+router_profiles = Table(
+    "router_profiles",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("predictor", String(128), nullable=False),
+    Column("ability", LargeBinary, nullable=False),  # float32, little-endian
+    Column("observations", Integer, nullable=False),
+    Column("mean_score", Double, nullable=False),
+    Column("updated_at", Double, nullable=False, index=True),
+)
+
+router_tallies = Table(
+    "router_tallies",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # `experiment` or `shadow`
+    Column("name", String(256), primary_key=True),
+    Column("arm", String(256), primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("total", Double, nullable=False),
+    Column("squares", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+tools = Table(
+    "tools",
+    metadata,
+    Column("tenant", String(64), ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("document", Text, nullable=False),  # JSON of the tool, without its secrets
+    Column("sealed", Text),  # its secrets, encrypted
+    Column("version", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
 )

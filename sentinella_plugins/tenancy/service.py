@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from sentinella_plugins.kernel.access import TENANT_ID, Recent, may_use
-from sentinella_plugins.kernel.call import Call, Estimate, Outcome, Principal
+from sentinella_plugins.kernel.call import Answered, Call, Estimate, Outcome, Principal
 from sentinella_plugins.kernel.catalogue import Catalogue
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import (
@@ -20,6 +20,7 @@ from sentinella_plugins.kernel.errors import (
 )
 from sentinella_plugins.kernel.events import Events, LimitReached, PartFailed
 from sentinella_plugins.kernel.ids import new_id
+from sentinella_plugins.kernel.limits import Limits
 from sentinella_plugins.kernel.money import Nano
 from sentinella_plugins.kernel.standing import Standing
 from sentinella_plugins.storage.database import Database
@@ -113,6 +114,14 @@ class TenancyService:
             await self._report(call, error)
             return call.with_note(UNCOUNTED)
 
+    async def glance(self, call: Call) -> None:
+        """Turns away, before any work is done for it, a call that meets a refusal of a moment ago."""
+        with suppress(Unavailable):
+            tenant = await self._tenant_of(call.principal.tenant)
+            now = self._clock.now()
+            if (known := self._refusals.known(self._limits(call, tenant), now)) is not None:
+                raise await self._refused(call, known, now)
+
     async def settle(self, call: Call, outcome: Outcome) -> None:
         """What was used takes the place of what was reserved; a call that used nothing gives all back."""
         held = call.note(Held)
@@ -142,16 +151,18 @@ class TenancyService:
             raise ModelNotFound(f"There is no model `{call.model}` here.", param="model")
 
     async def _reserve(self, call: Call, tenant: Tenant) -> Call:
-        scopes = dict(zip(_scopes(call.principal), (tenant.limits, call.principal.limits), strict=True))
+        scopes = self._limits(call, tenant)
         now = self._clock.now()
         if (known := self._refusals.known(scopes, now)) is not None:
             raise await self._refused(call, known, now)
-        estimate = await self._estimator.estimate(call, tenant)
+        answered = call.note(Answered) is not None
+        estimate = None if answered else await self._estimator.estimate(call, tenant)
         now = self._clock.now()
         wanted = [
             pair
             for scope, limits in scopes.items()
             for pair in claims(scope, limits, estimate or _NOTHING, now)
+            if not (answered and pair[0].quantity in ("tokens", "cost"))
         ]
         own = tuple(claim for _, claim in wanted)
         if (known := self._refusals.known_for(scopes, own, now)) is not None:
@@ -166,6 +177,9 @@ class TenancyService:
         held = Held(reservation.id, call.model, tuple((spec.quantity, claim) for spec, claim in wanted))
         notes = {**call.notes, Held: held, Standing: standing(uses, now)}
         return call.evolve(estimate=estimate, notes=notes)
+
+    def _limits(self, call: Call, tenant: Tenant) -> dict[str, Limits]:
+        return dict(zip(_scopes(call.principal), (tenant.limits, call.principal.limits), strict=True))
 
     def _refusal(self, uses: Sequence[Use], refused: Sequence[int], now: float) -> Refusal:
         use = last_to_reset((uses[index] for index in refused), now)

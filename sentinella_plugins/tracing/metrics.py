@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from sentinella_plugins.kernel.call import Call, Outcome
+from sentinella_plugins.kernel.call import CacheMark, Call, Outcome
 from sentinella_plugins.tracing.labels import Bounded
 
 PREFIX = "sentinella_"
@@ -72,6 +72,12 @@ class Metrics:
     def breaker(self, model: str, *, is_open: bool) -> None:
         self._breakers.labels(self._model(model)).set(is_open)
 
+    def cache_lag(self, seconds: float) -> None:
+        self._cache_lag.set(seconds)
+
+    def cache_checked(self, ok: bool) -> None:
+        self._cache_checks.labels("right" if ok else "wrong").inc()
+
     def ledger_spooled(self, size: int) -> None:
         self._spooled.set(size)
 
@@ -98,6 +104,8 @@ class Metrics:
         counter.inc()
 
     def _count(self, call: Call, outcome: Outcome) -> None:
+        if (mark := call.note(CacheMark)) is not None:
+            self._mark(call, mark)
         series = self._find(call, outcome)
         usage = outcome.usage
         series.requests.inc()
@@ -111,6 +119,12 @@ class Metrics:
             series.cached.inc(usage.cached)
         if outcome.cost > 0:
             series.cost.inc(outcome.cost / 1e9)
+
+    def _mark(self, call: Call, mark: CacheMark) -> None:
+        tenant = self._tenant(call.principal.tenant)
+        self._cached.labels(tenant, mark.status, mark.kind or "", mark.reason or "").inc()
+        if mark.saved > 0:
+            self._saved.labels(tenant).inc(mark.saved / 1e9)
 
     def _find(self, call: Call, outcome: Outcome) -> _Series:
         labels = (
@@ -171,6 +185,17 @@ class Metrics:
             "ledger_spooled_bytes",
             "Ledger lines that wait on disk for the database, in bytes.",
             "livemostrecent",
+        )
+
+        self._cached = self._counter(
+            "cache_total", "What the cache did.", "tenant", "status", "kind", "reason"
+        )
+        self._saved = self._counter("cache_saved_usd_total", "US dollars that hits saved.", "tenant")
+        self._cache_checks = self._counter(
+            "cache_checks_total", "Hits compared with a fresh answer.", "verdict"
+        )
+        self._cache_lag = self._gauge(
+            "cache_lag_seconds", "Age of the oldest change of the cache not known here.", "livemax"
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -12,8 +12,8 @@ import pytest_asyncio
 from sentinella_plugins.kernel.call import Call, Json, Outcome, Principal, Reply
 from sentinella_plugins.kernel.clock import SystemClock
 from sentinella_plugins.kernel.events import Events
+from sentinella_plugins.kernel.flights import Flights, Follower, Leader
 from sentinella_plugins.replay.config import ReplayConfig
-from sentinella_plugins.replay.flights import Flights, Follower, Leader
 from sentinella_plugins.replay.service import ReplayService
 from sentinella_plugins.storage.database import Database
 

@@ -1,0 +1,169 @@
+"""What a guard sees of a text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sentinella_plugins.cache.lexicon import (
+    DATES,
+    FORMATS,
+    FUNCTION,
+    NEGATIONS,
+    NUMBER_WORDS,
+    UNITS,
+    stem,
+)
+
+LONGEST = 2_000
+"""Characters; the encoder sees hardly more, so that longer texts are only served to themselves."""
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(st|nd|rd|th|k|m|bn|%)?(?![a-z]*\d)", re.IGNORECASE)
+_QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]{1,200})[\"“”«»]|(?<!\w)['‘]([^'’\n]{1,100})['’](?!\w)")
+_CODE = re.compile(
+    r"`[^`]+`|https?://\S+|\S+@\S+\.\w+|\b\w+(?:\.\w+)*\(\)|\b\w+_\w+\b|\b[a-z]{2,}[A-Z]\w*\b"
+    r"|(?<!\w)--?[a-zA-Z][\w-]+|\b\w+(?:::|->)\w+|(?<!\w)[.~]{0,2}/[\w.-]+(?:/[\w.-]+)*|[<>=!]=|\b[cC](?:\+\+|#)"
+    r"|\b[\w-]+\.(?:com|org|net|io|py|js|ts|java|exe|json|csv|pdf|txt|md|yaml|yml|sql|sh)\b"
+)
+_TIMES = {"k": 10**3, "m": 10**6, "bn": 10**9}
+_KINDS = (
+    ("count", r"how (?:many|often|frequently)\b"),
+    ("amount", r"how much\b|what (?:is|are|was|will be|would be) the (?:\w+ )?(?:cost|price|salary|fee)"),
+    ("extent", r"how (?:long|far|old|big|large|tall|high|deep|fast|heavy|wide|hot|cold|strong|large|small|good|bad)\b"),
+    ("reason", r"why\b|how come\b|what (?:is|are|was|were) the (?:\w+ )?(?:reasons?|causes?)\b|what causes?\b|for what"),
+    ("when", r"when\b|what (?:time|year|date|day)\b"),
+    ("where", r"where\b|(?:in|at|from) (?:what|which) (?:place|country|city)\b"),
+    ("who", r"who(?:m|se)?\b"),
+    ("which", r"which\b|what (?:\w+ ){0,3}(?:should|would|can) i\b"),
+    ("how", r"how\b|what (?:is|are|would be) (?:\w+ ){0,4}(?:ways?|methods?|steps|tips|process|procedure)\b"),
+    ("what", r"what\b|whats\b|define\b"),
+    ("ability", r"(?:can|could)(?:n['’]?t)?\b|(?:is it|are there|is there|would it be) (?:possible|any|a) (?:way|ways|method|to)\b"),
+    ("polar", r"(?:is|are|am|was|were|do|does|did|will|would|should|shall|has|have|had|may|might)(?:n['’]?t)?\b"),
+)  # fmt: skip
+_KIND = [(name, re.compile(pattern)) for name, pattern in _KINDS]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    text: str
+    stem: str
+    content: bool
+    named: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`numbers` and `code` count how often each occurs."""
+
+    plain: str
+    words: tuple[Word, ...]
+    stems: frozenset[str]
+    numbers: Counter[float]
+    units: frozenset[str]
+    dates: frozenset[str]
+    formats: frozenset[str]
+    negations: int
+    quotes: frozenset[str]
+    code: Counter[str]
+    scripts: frozenset[str]
+    kind: str
+    questions: int
+    shouted: bool
+
+
+@lru_cache(maxsize=2_048)
+def read(text: str) -> Reading:
+    """Of a text of at most `LONGEST` characters."""
+    text = unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode("utf-8")).replace("’", "'")
+    words = tuple(_words(text))
+    lowered = [word.text.lower() for word in words]
+    plain = " ".join(lowered)
+    return Reading(
+        plain=plain,
+        words=words,
+        stems=frozenset(word.stem for word in words),
+        numbers=_numbers(text, lowered),
+        units=frozenset(_units(text.lower(), lowered)),
+        dates=frozenset(stem(word) for word in lowered if word in DATES),
+        formats=frozenset(stem(word) for word in lowered if word in FORMATS),
+        negations=_negations(plain),
+        quotes=frozenset(_simple(one or other) for one, other in _QUOTED.findall(text)) - {""},
+        code=Counter(found.rstrip("?.,!;:()").lower() for found in _CODE.findall(text)),
+        scripts=frozenset(_script(letter) for letter in set(text) if letter.isalpha()),
+        kind=_kind(plain),
+        questions=len(re.findall(r"[?？]+", text)),
+        shouted=_shouted(words),
+    )
+
+
+def _words(text: str) -> Iterator[Word]:
+    starts = True
+    end = 0
+    for found in _WORD.finditer(text):
+        starts = starts or bool(re.search(r"[.?!:\n]", text[end : found.start()]))
+        end = found.end()
+        yield _word(found.group(), starts)
+        starts = False
+
+
+def _word(written: str, first: bool) -> Word:
+    low = written.lower()
+    bare = low.replace("'", "")
+    low = low.split("'")[0] if low.endswith(("'s", "'re", "'ve", "'ll", "'m", "'d")) else low
+    content = not (low in FUNCTION or bare in FUNCTION or bare in NEGATIONS or low in NUMBER_WORDS)
+    content = content and not low.replace(",", "").isdigit()
+    inner = any(letter.isupper() for letter in written[1:]) or (
+        any(letter.isdigit() for letter in low) and any(letter.isalpha() for letter in low)
+    )
+    named = content and (inner or (written[0].isupper() and not first))
+    return Word(written, stem(low), content, named)
+
+
+def _shouted(words: tuple[Word, ...]) -> bool:
+    """Capitals Tell Nothing In Such A Text."""
+    content = [word for word in words[1:] if word.content]
+    return len(content) > 3 and sum(word.text[0].isupper() for word in content) > 0.75 * len(content)
+
+
+def _numbers(text: str, words: list[str]) -> Counter[float]:
+    found: Counter[float] = Counter()
+    for digits, suffix in _NUMBER.findall(text):
+        whole, _, rest = digits.partition(".")
+        value = float(f"{whole.replace(',', '')[:300] or '0'}.{rest[:20] or '0'}")
+        found[value * _TIMES.get(suffix.lower(), 1)] += 1
+    found.update(float(NUMBER_WORDS[word]) for word in words if word in NUMBER_WORDS)
+    return found
+
+
+def _units(text: str, words: list[str]) -> Iterator[str]:
+    yield from (UNITS[sign] for sign in "$€£₹¥%" if sign in text)
+    for before, word in zip(["", *words], words, strict=False):
+        counted = before[:1].isdigit() or before in NUMBER_WORDS or len(word) > 5
+        if word in UNITS and (counted or word in ("usd", "eur", "gbp", "inr", "jpy", "btc", "kg", "cm", "km")):
+            yield UNITS[word]
+        elif word[:1].isdigit() and word.lstrip("0123456789.,") in UNITS:
+            yield UNITS[word.lstrip("0123456789.,")]
+
+
+def _negations(plain: str) -> int:
+    plain = re.sub(r"\bnot only\b|\bwhether or not\b", " ", plain)
+    plain = re.sub(r"\b\w+n't (?:it|i|you|he|she|they|we)$", " ", plain)
+    return sum(word.replace("'", "") in NEGATIONS or word.endswith("n't") for word in plain.split())
+
+
+def _simple(text: str) -> str:
+    return " ".join(word.lower() for word in _WORD.findall(text))
+
+
+def _kind(plain: str) -> str:
+    return next((name for name, pattern in _KIND if pattern.match(plain)), "none")
+
+
+@lru_cache(maxsize=8_192)
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "UNKNOWN").split(" ")[0]

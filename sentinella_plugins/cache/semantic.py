@@ -1,0 +1,150 @@
+"""The semantic layer: near questions, verified."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from sentinella_plugins.cache.config import CacheConfig
+from sentinella_plugins.cache.memory import Lru
+from sentinella_plugins.cache.models import Found, Index, Judge, Partition, Verdict
+from sentinella_plugins.cache.thresholds import Thresholds
+from sentinella_plugins.storage.entries import Entries, Entry
+from sentinella_plugins.vectors.models import Encoder, Encoding, Vector
+
+T = TypeVar("T")
+Place = tuple[str, str]
+
+
+class Semantic:
+    """One thread does all that touches the index or judges, so neither needs locks."""
+
+    def __init__(
+        self, index: Index, encoder: Encoder, judge: Judge, entries: Entries, config: CacheConfig
+    ) -> None:
+        self._index = index
+        self._encoder = encoder
+        self._judge = judge
+        self._entries = entries
+        self._config = config
+        self._kept: Lru[Place, Encoding] = Lru(config.encodings_bytes, _size)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sentinella-cache")
+
+    @property
+    def indexed(self) -> int:
+        return len(self._index)
+
+    @property
+    def encoder_name(self) -> str:
+        return self._encoder.name
+
+    @property
+    def dimensions(self) -> int:
+        return self._encoder.dimensions
+
+    async def encode(self, text: str) -> Encoding:
+        """Raises `Unavailable`."""
+        return (await self._encoder.encode([text]))[0]
+
+    async def encode_all(self, texts: Sequence[str]) -> Sequence[Encoding]:
+        return await self._encoder.encode(texts)
+
+    async def find(
+        self, partition: Partition, encoding: Encoding, threshold: float, learned: Thresholds
+    ) -> Found | None:
+        """The kept question of a tenant and scope whose answer most probably fits. It may not be trusted
+        yet. Raises `Unavailable`."""
+        vector = encoding.vector
+        near = await self._run(lambda: self._index.search(partition, vector, self._config.candidates))
+        near = [(entry_id, min(1.0, cosine)) for entry_id, cosine in near if cosine >= threshold]
+        if not near:
+            return None
+        kept = await self._encodings(partition, [entry_id for entry_id, _ in near])
+        pairs = [(entry_id, cosine, kept[entry_id]) for entry_id, cosine in near if entry_id in kept]
+        verdicts = await self._run(lambda: [self._judge.judge(encoding, other) for _, _, other in pairs])
+        found = [
+            _found(entry_id, cosine, verdict, learned)
+            for (entry_id, cosine, _), verdict in zip(pairs, verdicts, strict=True)
+        ]
+        return max(found, key=lambda one: (one.guard is None, one.confidence, one.similarity), default=None)
+
+    async def verdict(self, asked: Encoding, kept: Encoding) -> Verdict:
+        return await self._run(lambda: self._judge.judge(asked, kept))
+
+    def add_soon(self, entry: Entry, encoding: Encoding) -> None:
+        """Found from the next moment on."""
+        self._kept.put((entry.tenant, entry.id), encoding)
+        self._thread.submit(self._index.add, (entry.tenant, entry.scope), entry.id, encoding.vector)
+
+    async def add(self, outlines: Iterable[Entry]) -> None:
+        """Those that have a vector of this encoder."""
+        fit = [entry for entry in outlines if entry.vector and entry.encoder == self._encoder.name]
+        places = [((entry.tenant, entry.scope), entry.id) for entry in fit]
+        await self.add_vectors(places, [unpack(entry.vector) for entry in fit])
+
+    async def add_vectors(
+        self, places: Sequence[tuple[Partition, str]], vectors: Sequence[Vector] | Vector
+    ) -> None:
+        def add(index: Index) -> None:
+            for (partition, entry_id), vector in zip(places, vectors, strict=True):
+                index.add(partition, entry_id, vector)
+
+        await self.on_thread(add)
+
+    def forget(self, partition: Partition, entry_id: str) -> None:
+        self._kept.drop((partition[0], entry_id))
+        self._thread.submit(self._index.remove, partition, entry_id)
+
+    async def clear(self) -> None:
+        self._kept.clear()
+        await self._run(self._index.clear)
+
+    async def on_thread(self, work: Callable[[Index], T]) -> T:
+        """Runs what reads or writes the index as a whole."""
+        return await self._run(lambda: work(self._index))
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    async def _encodings(self, partition: Partition, ids: Sequence[str]) -> dict[str, Encoding]:
+        """Of those that still are in the store; the index forgets the others."""
+        tenant, _ = partition
+        found = {entry_id: held for entry_id in ids if (held := self._kept.get((tenant, entry_id)))}
+        missing = [entry_id for entry_id in ids if entry_id not in found]
+        if not missing:
+            return found
+        outlines = {entry.id: entry for entry in await self._entries.outlines(tenant, missing)}
+        for entry_id in missing:
+            if entry_id not in outlines:
+                self.forget(partition, entry_id)
+        texts = {entry.id: entry.question for entry in outlines.values() if entry.question}
+        encodings = await self._encoder.encode(list(texts.values())) if texts else ()
+        for entry_id, encoding in zip(texts, encodings, strict=True):
+            self._kept.put((tenant, entry_id), encoding)
+            found[entry_id] = encoding
+        return found
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def pack(vector: Vector) -> bytes:
+    return vector.astype("<f2").tobytes()
+
+
+def unpack(raw: bytes) -> Vector:
+    vector = np.frombuffer(raw, dtype="<f2").astype(np.float32)
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
+
+
+def _found(entry_id: str, cosine: float, verdict: Verdict, learned: Thresholds) -> Found:
+    confidence = learned.confidence(entry_id, verdict.score) if verdict.guard is None else 0.0
+    return Found(entry_id, cosine, verdict.score, confidence, verdict.guard)
+
+
+def _size(encoding: Encoding) -> int:
+    return 500 + 4 * len(encoding.text) + int(encoding.vector.nbytes) + int(encoding.tokens.nbytes)

@@ -1,0 +1,1 @@
+"""The only floor that opens connections to addresses a tenant gave us."""

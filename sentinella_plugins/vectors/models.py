@@ -1,0 +1,37 @@
+"""Text as vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """`vector` (d,) has unit length. `tokens` (n, d) are the unit vectors of the n word `pieces`, in their
+    order, without special tokens; an encoder that has none leaves them empty."""
+
+    text: str
+    vector: Vector
+    tokens: Vector
+    pieces: tuple[str, ...] = ()
+
+
+class Encoder(Protocol):
+    """`name` changes whenever vectors of the same text would."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    async def encode(self, texts: Sequence[str]) -> Sequence[Encoding]:
+        """Off the event loop. Raises `Unavailable` when the model cannot be asked or too many wait."""
+        ...

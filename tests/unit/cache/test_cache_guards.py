@@ -1,0 +1,119 @@
+"""Rules that forbid to serve one question's answer for another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentinella_plugins.cache.guards import refusal
+from sentinella_plugins.cache.reading import read
+
+REFUSED = {
+    "numbers": [
+        ("How do I lose 5 kg?", "How do I lose 10 kg?"),
+        ("What is the square root of 16?", "What is the square root of 25?"),
+        ("Is Python 2 still supported?", "Is Python 3 still supported?"),
+        ("What business can I start with $500?", "What business can I start with $150?"),
+        ("What happens after two years?", "What happens after three years?"),
+        ("What does HTTP 404 mean?", "What does HTTP 403 mean?"),
+        ("How far is 10k?", "How far is 5k?"),
+    ],
+    "units": [("How long is 5 miles?", "How long is 5 km?"), ("What is 20 celsius?", "What is 20 fahrenheit?")],
+    "dates": [
+        ("Is the shop open on Monday?", "Is the shop open on Sunday?"),
+        ("What is the weather like in July?", "What is the weather like in December?"),
+    ],
+    "negation": [
+        ("Is it safe to eat raw eggs?", "Is it not safe to eat raw eggs?"),
+        ("Why do cats purr?", "Why don't cats purr?"),
+        ("Can I travel without a passport?", "Can I travel with a passport?"),
+        ("He is never late.", "He is late."),
+        ("You can open it.", "You cannot open it."),
+    ],
+    "antonyms": [
+        ("He is fat.", "He is thin."),
+        ("How do I increase the heap size?", "How do I decrease the heap size?"),
+        ("What are the pros of nuclear energy?", "What are the cons of nuclear energy?"),
+        ("Is this possible?", "Is this impossible?"),
+        ("How do I enable the firewall?", "How do I disable the firewall?"),
+        ("What is the best phone?", "What is the worst phone?"),
+        ("What should I eat before a run?", "What should I eat after a run?"),
+        ("Which is the best and worst film?", "Which is the worst film?"),
+        ("Who sold the most records?", "Who sold the least records?"),
+        ("What is his name?", "What is her name?"),
+        ("Would you date a nerd girl?", "Would you date a nerd guy?"),
+    ],
+    "entities": [
+        ("What is the population of Chennai?", "What is the population of Kolkata?"),
+        ("Should I buy an iPhone?", "Should I buy a Nokia?"),
+        ("Is NASA hiring?", "Is ESA hiring?"),
+        ("How do I learn Rust?", "How do I learn Go and Haskell?"),
+    ],
+    "roles": [
+        ("How is Messi better than Ronaldo?", "How is Ronaldo better than Messi?"),
+        ("How do I convert celsius to fahrenheit?", "How do I convert fahrenheit to celsius?"),
+        ("Translate this from French to German.", "Translate this from German to French."),
+        ("Why did the dog bite the man?", "Why did the man bite the dog?"),
+    ],
+    "question": [
+        ("When did the war start?", "Why did the war start?"),
+        ("Is cheese healthy?", "Why is cheese healthy?"),
+        ("Who invented the telephone?", "When was the telephone invented?"),
+        ("How many people live there?", "Where do people live there?"),
+    ],
+    "quotes": [('What does "bonjour" mean?', 'What does "merci" mean?')],
+    "code": [
+        ("What does `len(x)` do?", "What does `sum(x)` do?"),
+        ("Is my_table indexed?", "Is your_table indexed?"),
+        ("Who owns https://a.example/x?", "Who owns https://b.example/x?"),
+        ("How do I sort in C++?", "How do I sort in C#?"),
+    ],
+    "formats": [("List the planets as JSON.", "List the planets as YAML.")],
+    "language": [("What is bread?", "What is хлеб?"), ("привет", "hello")],
+}
+PASSED = [
+    ("How do I reset my password?", "how can i reset my password"),
+    ("What is the best way to learn Python?", "How do I learn Python?"),
+    ("What is the difference between a cat and a dog?", "What is the difference between a dog and a cat?"),
+    ("What's the capital of France?", "What is the capital of France?"),
+    ("How do I lose two kilos?", "How can I lose 2 kilos?"),
+    ("How much is 1,000 dollars?", "How much is $1000?"),
+    ("Why does HIV cause AIDS?", "What is the reason that HIV causes AIDS?"),
+    ("How Do I Cook Brown Rice Quickly?", "how do i cook brown rice quickly?"),
+    ("Where can I buy a film?", "Where can I purchase a movie?"),
+    ("Can I fly a drone?", "Is it possible to fly a drone?"),
+    ("How do I stop my car’s engine?", "How do I stop my car's engine?"),
+]
+TEXT = st.text(max_size=60) | st.text(alphabet="aAbB 019'\"`-.?/_é’你$%\u0301\ud800", max_size=40)
+
+
+@pytest.mark.parametrize(("guard", "one", "other"), [(name, *pair) for name in REFUSED for pair in REFUSED[name]])
+def test_it_refuses(guard: str, one: str, other: str) -> None:
+    assert refusal(read(one), read(other)) is not None
+    assert refusal(read(other), read(one)) == refusal(read(one), read(other))
+    assert refusal(read(one), read(one)) is None
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_every_guard_is_the_one_that_refuses(name: str) -> None:
+    assert name in {refusal(read(one), read(other)) for one, other in REFUSED[name]}
+
+
+@pytest.mark.parametrize(("one", "other"), PASSED)
+def test_another_wording_passes(one: str, other: str) -> None:
+    assert refusal(read(one), read(other)) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXT, TEXT)
+def test_any_text_can_be_read_and_order_does_not_matter(one: str, other: str) -> None:
+    assert refusal(read(one), read(one)) is None
+    assert refusal(read(one), read(other)) == refusal(read(other), read(one))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 10**6), st.integers(2, 10**6))
+def test_other_numbers_are_other_questions(one: int, other: int) -> None:
+    refused = refusal(read(f"How long do {one} eggs keep?"), read(f"How long do {other} eggs keep?"))
+    assert refused == (None if one == other else "numbers")
