@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905 - lists of words and sentences
 """Makes question pairs to train the cache's verifier on, as JSON lines `{"a", "b", "same", "why"}`:
 
     .venv/bin/python scripts/verifier_pairs.py --questions query-wellformedness/*.tsv \
@@ -18,10 +19,13 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from sentinella_plugins.cache.lexicon import FUNCTION, lexicon, stem
-from sentinella_plugins.cache.reading import read
+from sentinella_plugins.vectors.minilm import MiniLM
 
 Rewrite = Callable[[str, random.Random], str | None]
 
@@ -91,6 +95,21 @@ LIMITS = (
     "after surgery|while pregnant|for a large company|as a student|with a phone|for seniors|on facebook|in high school|"
     "for small business|under stress|by car|quickly|safely|legally|professionally|every day|within a month|from scratch"
 ).split("|")
+SLOTTED_INTENTS = frozenset(
+    "translate book_flight weather definition spelling exchange_rate timezone restaurant_reviews restaurant_suggestion "
+    "restaurant_reservation cancel_reservation accept_reservations confirm_reservation calculator measurement_conversion "
+    "distance time date directions traffic book_hotel flight_status car_rental uber recipe ingredients_list "
+    "ingredient_substitution calories nutrition_info cook_time meal_suggestion play_music reminder_update calendar "
+    "calendar_update shopping_list_update todo_list_update transfer pay_bill balance bill_balance spending_history "
+    "transactions text make_call smart_home alarm timer travel_suggestion travel_alert plug_type international_visa "
+    "vaccines food_last how_old_are_you what_song update_playlist routing interest_rate min_payment gas_type mpg "
+    "tire_pressure share_location meeting_schedule schedule_meeting pto_request holiday next_holiday income insurance "
+    "current_location order_checks apr carry_on roll_dice user_name change_user_name change_ai_name change_language "
+    "change_accent change_speed change_volume whisper_mode".split()
+)
+"""Utterances of one such intent may well ask about different things."""
+
+NEAR = 0.75
 SLOTTED = (
     (re.compile(r"^how (?:do|can|should|could|would|does) (?:i|you|we|one|someone) (.+)$"), HOW, ELSE_TO),
     (re.compile(r"^what(?: is|'s) (?!the best|a good|it )(.+)$"), WHAT, ELSE_WHAT),
@@ -104,7 +123,7 @@ def main() -> None:
     parser.add_argument("--clinc", type=Path, required=True)
     parser.add_argument("--wordnet", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     chosen = parser.parse_args()
     rng = random.Random(1)  # noqa: S311
     said = questions(chosen.questions)
@@ -114,7 +133,7 @@ def main() -> None:
             for text in said:
                 for pair in from_question(text, words, rng):
                     out.write(json.dumps(pair) + "\n")
-        for pair in from_intents(chosen.intents, chosen.clinc, rng):
+        for pair in (*from_intents(chosen.intents, chosen.clinc), *from_neighbours(said)):
             out.write(json.dumps(pair) + "\n")
 
 
@@ -138,10 +157,12 @@ class Words:
         self.followers: dict[str, list[str]] = defaultdict(list)
         for text in said:
             tokens = text.split()
-            for before, word in zip(tokens, tokens[1:], strict=False):
+            for before, word in pairwise(tokens):
                 if word not in FUNCTION and word.isalpha():
                     self.followers[before].append(word)
-        self.all = sorted({word for text in said for word in text.split() if word.isalpha() and word not in FUNCTION})
+        self.all = sorted(
+            {word for text in said for word in text.split() if word.isalpha() and word not in FUNCTION}
+        )
         self.adjectives = self._adjectives(wordnet)
 
     def _wordnet(self, folder: Path) -> None:
@@ -172,7 +193,9 @@ class Words:
                     self.sisters[word].extend(other for other in some if other not in members[child])
 
     def _adjectives(self, folder: Path) -> list[str]:
-        seen = {line.split("%")[0] for line in (folder / "cntlist.rev").read_text().splitlines() if "%3" in line}
+        seen = {
+            line.split("%")[0] for line in (folder / "cntlist.rev").read_text().splitlines() if "%3" in line
+        }
         return sorted(word for word in seen & set(self.all) if 3 < len(word) < 11)
 
     def synonym(self, text: str, rng: random.Random) -> str | None:
@@ -181,7 +204,11 @@ class Words:
     def other(self, text: str, rng: random.Random) -> str | None:
         def options(word: str, before: str) -> list[str]:
             alike = {stem(word), *map(stem, self.groups.get(word, ()))}
-            found = [*self.sisters.get(word, ())[:40], *self.followers.get(before, ())[:40], *rng.sample(self.all, 2)]
+            found = [
+                *self.sisters.get(word, ())[:40],
+                *self.followers.get(before, ())[:40],
+                *rng.sample(self.all, 2),
+            ]
             return [one for one in found if stem(one) not in alike]
 
         return self._replace(text, rng, options)
@@ -191,7 +218,11 @@ class Words:
 
     def _replace(self, text: str, rng: random.Random, options: Callable[[str, str], object]) -> str | None:
         tokens = text.split()
-        places = [place for place, word in enumerate(tokens) if word.isalpha() and word not in FUNCTION and len(word) > 2]
+        places = [
+            place
+            for place, word in enumerate(tokens)
+            if word.isalpha() and word not in FUNCTION and len(word) > 2
+        ]
         rng.shuffle(places)
         for place in places:
             found = list(options(tokens[place], tokens[place - 1] if place else ""))  # type: ignore[call-overload]
@@ -201,7 +232,11 @@ class Words:
 
     def adjective(self, text: str, rng: random.Random) -> str | None:
         tokens = text.split()
-        places = [place for place, word in enumerate(tokens) if place > 1 and word.isalpha() and word not in FUNCTION]
+        places = [
+            place
+            for place, word in enumerate(tokens)
+            if place > 1 and word.isalpha() and word not in FUNCTION
+        ]
         if not places:
             return None
         place = rng.choice(places)
@@ -227,9 +262,13 @@ def dressed(text: str, rng: random.Random) -> str:
     if rng.random() < 0.3:
         text = re.sub(r"\b(?:the|a|an) ", lambda found: "" if rng.random() < 0.4 else found.group(), text)
     if rng.random() < 0.25:
-        text = _swap(text, rng, (("you", "i"), ("your", "my"), ("i", "you"), ("i", "we"), ("people", "someone")))
+        text = _swap(
+            text, rng, (("you", "i"), ("your", "my"), ("i", "you"), ("i", "we"), ("people", "someone"))
+        )
     if rng.random() < 0.25:
-        text = _swap(text, rng, (("some", "the"), ("what is", "what's"), ("do not", "don't"), ("can not", "can't")))
+        text = _swap(
+            text, rng, (("some", "the"), ("what is", "what's"), ("do not", "don't"), ("can not", "can't"))
+        )
     if rng.random() < 0.2:
         text = _number(text, rng)
     if rng.random() < 0.12:
@@ -250,7 +289,11 @@ def _swap(text: str, rng: random.Random, pairs: tuple[tuple[str, str], ...]) -> 
 
 def _number(text: str, rng: random.Random) -> str:
     tokens = text.split()
-    places = [place for place, word in enumerate(tokens) if len(word) > 4 and word not in FUNCTION and word.isalpha()]
+    places = [
+        place
+        for place, word in enumerate(tokens)
+        if len(word) > 4 and word not in FUNCTION and word.isalpha()
+    ]
     if places:
         place = rng.choice(places)
         word = tokens[place]
@@ -282,7 +325,12 @@ def changed(text: str, words: Words, rng: random.Random) -> Iterator[tuple[str, 
         if text.startswith(opening + " "):
             yield "opening", rng.choice(OTHER_OPENINGS[opening].split("|")) + text[len(opening) :]
             break
-    for why, made in (("other", words.other), ("other", words.other), ("adjective", words.adjective), ("opposite", words.opposite)):
+    for why, made in (
+        ("other", words.other),
+        ("other", words.other),
+        ("adjective", words.adjective),
+        ("opposite", words.opposite),
+    ):
         yield why, made(text, rng) or ""
     yield "limit", f"{text} {rng.choice(LIMITS)}"
     yield "limits", f"{text} {rng.choice(LIMITS)}"
@@ -302,7 +350,9 @@ def _shortened(text: str, rng: random.Random) -> str:
 
 def _exchanged(text: str, rng: random.Random) -> str:
     tokens = text.split()
-    places = [place for place, word in enumerate(tokens) if word not in FUNCTION and place > 1 and word.isalpha()]
+    places = [
+        place for place, word in enumerate(tokens) if word not in FUNCTION and place > 1 and word.isalpha()
+    ]
     far = [(one, other) for one in places for other in places if other - one > 1]
     joined = {"and", "or", "vs", "versus", "between"} & set(tokens)
     if not far or joined:
@@ -331,29 +381,33 @@ def from_question(text: str, words: Words, rng: random.Random) -> Iterator[dict[
         yield {"a": both[0], "b": both[1], "same": 0, "why": why}
 
 
-def from_intents(banking: Path, clinc: Path, rng: random.Random) -> Iterator[dict[str, object]]:
-    """All pairs of a few hundred utterances that share words; the trainer keeps those near in meaning."""
-    said = [(row["text"], row["category"]) for row in csv.DictReader(banking.open())]
+def from_intents(banking: Path, clinc: Path) -> Iterator[dict[str, object]]:
+    """Near utterances: of one intent (same) or of two (not)."""
+    said = {row["text"].strip(): f"banking {row['category']}" for row in csv.DictReader(banking.open())}
     raw = json.loads(clinc.read_text())
-    said += [(text, intent) for part in ("train", "val", "test") for text, intent in raw[part]]
-    rng.shuffle(said)
-    holders: dict[str, list[int]] = defaultdict(list)
-    for number, (text, _) in enumerate(said):
-        for base in {word.stem for word in read(text).words if word.content}:
-            holders[base].append(number)
-    seen: set[tuple[int, int]] = set()
-    for number, (text, intent) in enumerate(said):
-        bases = {word.stem for word in read(text).words if word.content}
-        near: dict[int, int] = defaultdict(int)
-        for base in bases:
-            for other in holders[base][:400]:
-                near[other] += 1
-        ranked = sorted((other for other in near if other > number), key=lambda other: -near[other])[:6]
-        for other in ranked:
-            if (number, other) not in seen and said[other][0].lower() != text.lower():
-                seen.add((number, other))
-                same = int(said[other][1] == intent)
-                yield {"a": text, "b": said[other][0], "same": same, "why": "intent"}
+    own = {text: f"clinc {intent}" for part in ("train", "val", "test") for text, intent in raw[part]}
+    for group in (said, own):
+        for one, other in near(list(group)):
+            same = group[one] == group[other]
+            if not (same and group[one].removeprefix("clinc ") in SLOTTED_INTENTS):
+                yield {"a": one, "b": other, "same": int(same), "why": "intent"}
+
+
+def from_neighbours(said: list[str]) -> Iterator[dict[str, object]]:
+    """Different questions that came from different people; the trainer keeps those that differ in a word."""
+    for one, other in near([f"{text}?" for text in said]):
+        yield {"a": one, "b": other, "same": 0, "why": "neighbour"}
+
+
+def near(texts: list[str]) -> Iterator[tuple[str, str]]:
+    encoder = MiniLM()
+    vectors = np.stack([encoder.encode([text])[0].vector for text in texts])
+    for start in range(0, len(texts), 1000):
+        sims = vectors[start : start + 1000] @ vectors.T
+        for row, found in enumerate(np.argpartition(-sims, 31, axis=1)[:, :31]):
+            for place in found:
+                if place > start + row and sims[row, place] >= NEAR:
+                    yield texts[start + row], texts[place]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sentinella_plugins.bootstrap import Keys
 from sentinella_plugins.cache.models import Meaning
 from sentinella_plugins.cache.service import CacheService
 from sentinella_plugins.cache.stage import CacheAnswer, CacheKeep, CacheLookup
-from sentinella_plugins.cache.verifier import LateVerifier
+from sentinella_plugins.cache.verifier import DamagedVerifier, Verifier
 from sentinella_plugins.fallback.chains import Chains
 from sentinella_plugins.fallback.models import Preferences
 from sentinella_plugins.fallback.service import FallbackService
@@ -111,7 +111,7 @@ class Sentinella:
             self.events,
             self.clock,
             settings.cache,
-            meaning=Meaning(VectorIndex(settings.vectors.index), self.encoder, LateVerifier()),
+            meaning=self._meaning(),
             allowed=self.allowed,
             on_lag=self.tracing.metrics.cache_lag,
             on_check=self.tracing.metrics.cache_checked,
@@ -199,6 +199,14 @@ class Sentinella:
             exclude=wanted.exclude,
             objective=wanted.objective,
         )
+
+    def _meaning(self) -> Meaning | None:
+        """Without its verifier the cache answers equal requests only: that is no reason not to start."""
+        try:
+            return Meaning(VectorIndex(self.settings.vectors.index), self.encoder, Verifier())
+        except DamagedVerifier as error:
+            logger.error("the cache does without similar questions: %s", error)
+            return None
 
     async def _asks(self, question: Question) -> Outcome:
         if self.ask is None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,10 @@ def evaluate(
     pairs = read_pairs(files)
     decided = decide(pairs, encoder, judge, threshold)
     sources = {
-        source: report([(pair, found) for pair, found in zip(pairs, decided, strict=True) if pair.source == source], confidence)
+        source: report(
+            [(pair, found) for pair, found in zip(pairs, decided, strict=True) if pair.source == source],
+            confidence,
+        )
         for source in sorted({pair.source for pair in pairs})
     }
     times = np.array([found.ms for found in decided] or [0.0])
@@ -91,7 +94,9 @@ def at(scores: Floats, same: NDArray[np.bool_], threshold: float) -> dict[str, f
     }
 
 
-def sweep(scores: Floats, same: NDArray[np.bool_], precisions: Sequence[float] = PRECISIONS) -> dict[str, float | None]:
+def sweep(
+    scores: Floats, same: NDArray[np.bool_], precisions: Sequence[float] = PRECISIONS
+) -> dict[str, float | None]:
     """The largest recall at each precision; pairs of equal score are served together."""
     precision, recall = curve(scores, same)
     if not same.any():
@@ -122,7 +127,7 @@ def _decided(asked: Encoding, kept: Encoding, judge: Judge, threshold: float) ->
 
 def _small(encoding: Encoding) -> Encoding:
     """Half the memory: a file may hold a hundred thousand texts."""
-    return Encoding(encoding.text, encoding.vector, encoding.tokens.astype(np.float16), encoding.pieces)  # type: ignore[arg-type]
+    return Encoding(encoding.text, encoding.vector, encoding.tokens.astype(np.float16), encoding.pieces)
 
 
 def _whole(encoding: Encoding) -> Encoding:
@@ -151,5 +156,5 @@ def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:
     return _rounded(part.sum() / whole.sum()) if whole.any() else None
 
 
-def _rounded(value: float | np.floating[object]) -> float:
+def _rounded(value: float | np.floating[Any]) -> float:
     return round(float(value), 4)

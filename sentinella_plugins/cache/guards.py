@@ -95,7 +95,9 @@ def roles(one: Reading, other: Reading) -> bool:
     for left, right in turned:
         if frozenset((left, right)) in free:
             continue
-        if pointed.get(right, set()) & too.get(left, set()) or pointed.get(left, set()) & too.get(right, set()):
+        if pointed.get(right, set()) & too.get(left, set()) or pointed.get(left, set()) & too.get(
+            right, set()
+        ):
             return True
         if {left, right} <= named and _apart(one, left, right) and _apart(other, left, right):
             return True

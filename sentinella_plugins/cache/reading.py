@@ -144,7 +144,9 @@ def _units(text: str, words: list[str]) -> Iterator[str]:
     yield from (UNITS[sign] for sign in "$€£₹¥%" if sign in text)
     for before, word in zip(["", *words], words, strict=False):
         counted = before[:1].isdigit() or before in NUMBER_WORDS or len(word) > 5
-        if word in UNITS and (counted or word in ("usd", "eur", "gbp", "inr", "jpy", "btc", "kg", "cm", "km")):
+        if word in UNITS and (
+            counted or word in ("usd", "eur", "gbp", "inr", "jpy", "btc", "kg", "cm", "km")
+        ):
             yield UNITS[word]
         elif word[:1].isdigit() and word.lstrip("0123456789.,") in UNITS:
             yield UNITS[word.lstrip("0123456789.,")]

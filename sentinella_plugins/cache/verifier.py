@@ -7,10 +7,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sentinella_plugins.cache.features import features
 from sentinella_plugins.cache.guards import refusal
 from sentinella_plugins.cache.lexicon import DATA
 from sentinella_plugins.cache.reading import LONGEST, read
@@ -38,37 +41,35 @@ class Verifier:
         """Raises `DamagedVerifier`."""
         card = _checked(folder)
         self.serve: float = card["serve"]
-        self._slope: float = card["calibration"]["slope"]
-        self._middle: float = card["calibration"]["middle"]
+        scale = card["calibration"]
+        with np.load(folder / "verifier.npz", allow_pickle=False) as held:
+            self._knots, weights, offset = held["knots"], held["weights"], float(held["offset"])
+        self._weights = weights * scale["slope"]
+        self._offset = offset * scale["slope"] + scale["shift"]
+        self._pull = scale["pull"] * scale["slope"]
 
     def judge(self, asked: Encoding, kept: Encoding) -> Judgement:
         if asked.text == kept.text:
             return Judgement(1.0)
         if max(len(asked.text), len(kept.text)) > LONGEST:
             return Judgement(0.0, "length")
-        guard = refusal(read(asked.text), read(kept.text))
+        one, other = read(asked.text), read(kept.text)
+        guard = refusal(one, other)
         if guard:
             return Judgement(0.0, guard)
-        cosine = float(asked.vector @ kept.vector)
-        return Judgement(1 / (1 + math.exp(-self._slope * (cosine - self._middle))))
+        found = features(asked, kept, one, other)
+        total = (
+            float(hinges(found[None], self._knots)[0] @ self._weights) + self._offset + self._pull * found[0]
+        )
+        return Judgement(1 / (1 + math.exp(-min(max(total, -50.0), 50.0))))
 
 
-@cache
-class LateVerifier:
-    """A `Verifier` that reads its files when it is needed first, in the thread that judges."""
-
-    @property
-    def serve(self) -> float:
-        return _shared().serve
-
-    def judge(self, asked: Encoding, kept: Encoding) -> Judgement:
-        """Raises `DamagedVerifier`."""
-        return _shared().judge(asked, kept)
-
-
-@cache
-def _shared() -> Verifier:
-    return Verifier()
+def hinges(inputs: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, features) and knots (k, features) → (n, features * (k - 1)): each feature cut into the lengths it
+    covers between neighbouring knots."""
+    low, high = knots[:-1, :], knots[1:, :]
+    covered = np.clip(inputs[:, None, :], low, high) - low
+    return covered.reshape(len(inputs), -1)
 
 
 def _checked(folder: Path) -> Mapping[str, Any]:

@@ -17,7 +17,8 @@ def evaluate_command(
     pairs: Annotated[list[Path], typer.Option(help="Pairs as .jsonl or .jsonl.gz; may be given again.")],
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Floor of the cosine.")] = 0.85,
     confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least score that is served. Default: the verifier's own.")
+        float | None,
+        typer.Option(min=0, max=1, help="Least score that is served. Default: the verifier's own."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -66,13 +66,10 @@ class Chooser:
     async def choose(self, call: Call, policy: Policy, *, dry: bool = False) -> Chosen:
         """Raises `ModelForbidden` when no model is allowed, `NoModelFits` when none fits. With `dry` nothing
         is remembered, explored or experimented with."""
-        started = perf_counter()
-        request = read(call, self.config.reading)
-        allowed = [card for card in self.lineups.of(call.route).cards if policy.allowed(card.name)]
-        if not allowed:
-            raise ModelForbidden(f"This key may not use any model for `{call.route}`.")
         if self.config.strategy == "default_model" or call.route.endswith("/embeddings"):
-            return self._plain(request, allowed, started)
+            return self.plain(call, policy)
+        request = read(call, self.config.reading)
+        self._allowed(call, policy)
         encoding = await self._encoding(call, request)
         sticky = await self._sticky(call, request)
         return self._learned(call, policy, request, encoding, sticky, dry)
@@ -135,8 +132,10 @@ class Chooser:
             request.text, encoding, messages=request.messages, images=request.images, tools=request.tools
         )
 
-    def _plain(self, request: Request, allowed: list[ModelCard], started: float) -> Chosen:
+    def plain(self, call: Call, policy: Policy) -> Chosen:
         """The default model where it is allowed, else the cheapest one that is."""
+        started = perf_counter()
+        allowed = self._allowed(call, policy)
         cards = [card for card in allowed if not card.deprecated] or allowed
         names = tuple(card.name for card in cards)
         default = self.config.default_model
@@ -147,7 +146,13 @@ class Chooser:
             names[:SHOWN],
             ms=(perf_counter() - started) * 1000,
         )
-        return choice, Decided(request=request.without_text())
+        return choice, Decided(request=Request())
+
+    def _allowed(self, call: Call, policy: Policy) -> list[ModelCard]:
+        cards = [card for card in self.lineups.of(call.route).cards if policy.allowed(card.name)]
+        if not cards:
+            raise ModelForbidden(f"This key may not use any model for `{call.route}`.")
+        return cards
 
     def _trial(self, call: Call, request: Request, named: str | None) -> Trial:
         experiment = taking_part(self.config.experiments, call.principal.tenant, named)
@@ -201,8 +206,9 @@ class Chooser:
         if self.sessions.knows(session) or self.store is None or not self.config.stickiness.shared:
             return self.sessions.model(session)
         try:
-            found = await self.store.last_model(call.principal.tenant, session)
-        except SentinellaError:
+            async with asyncio.timeout(self.config.reading.timeout_ms / 1000):
+                found = await self.store.last_model(call.principal.tenant, session)
+        except (TimeoutError, SentinellaError):
             return None
         self.sessions.put(session, found)
         return found

@@ -51,7 +51,8 @@ class ReadingConfig(BaseModel):
         default=50.0,
         gt=0,
         le=10_000,
-        description="Longest wait for the vector of a question; then its structure alone decides.",
+        description="Longest wait for a question's vector, and for the model of a conversation; then it goes "
+        "without.",
     )
 
 
@@ -95,7 +96,7 @@ class JournalConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recent: int = Field(default=1_000, ge=1, le=1_000_000, description="Decisions kept in memory.")
+    recent: int = Field(default=500, ge=1, le=1_000_000, description="Decisions kept in memory.")
     keep: int = Field(
         default=100_000, ge=0, le=100_000_000, description="Decisions kept in the database; 0 keeps none."
     )
@@ -106,7 +107,7 @@ class JournalConfig(BaseModel):
         default=2.0, gt=0, le=600, description="Pause between two writes to the database, in seconds."
     )
     max_pending: int = Field(
-        default=10_000,
+        default=2_000,
         ge=1,
         le=1_000_000,
         description="Decisions that wait to be written; beyond it the oldest are lost.",
@@ -198,13 +199,18 @@ class RouterConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    on_failure: Literal["open", "closed"] = Field(
+        default="open",
+        description="When choosing breaks: `open` asks the default or the cheapest model, `closed` refuses "
+        "with 503.",
+    )
     strategy: Literal["learned", "default_model"] = Field(
         default="learned",
         description="`learned`: by predicted quality, cost and latency; `default_model`: that one.",
     )
     default_model: str | None = Field(
         default=None,
-        description="With that strategy: asked where the tenant may use it; else the cheapest allowed one.",
+        description="Asked by that strategy where the tenant may use it; else the cheapest allowed one.",
     )
     objective: Objective = Field(
         default="balanced", description="What is wanted where neither request nor tenant says it."

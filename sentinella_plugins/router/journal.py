@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import orjson
@@ -66,6 +65,12 @@ class Journal:
         if note.outcome is not None:
             self._pending.append(slim)
 
+    def forget(self, tenant: str) -> None:
+        for key in [key for key, note in self._recent.items() if note.call.principal.tenant == tenant]:
+            del self._recent[key]
+        left = [note for note in self.take() if note.call.principal.tenant != tenant]
+        self._pending.extend(left)
+
     def find(self, request_id: str) -> Note | None:
         return self._recent.get(request_id)
 
@@ -78,8 +83,3 @@ class Journal:
         """As far as there is room; the oldest are lost first."""
         newer = self.take()
         self._pending.extend((*notes, *newer))
-
-
-def parsed(entry: Entry) -> Mapping[str, object]:
-    found = orjson.loads(entry.document)
-    return found if isinstance(found, dict) else {}

@@ -66,6 +66,10 @@ class Profiles:
             dropped, _ = self._tenants.popitem(last=False)
             self._lists.pop(dropped, None)
 
+    def forget(self, tenant: str) -> None:
+        self._tenants.pop(tenant, None)
+        self._lists.pop(tenant, None)
+
     def adopt(self, learned: Iterable[Learned]) -> None:
         """What changed, where the tenant is in memory."""
         for one in learned:
@@ -89,7 +93,7 @@ class Profiles:
         return known[1]
 
     def _usable(self, observations: Sequence[Observation]) -> tuple[list[Features], list[float]]:
-        usable = [one for one in observations if one.predictor == self._predictor.name]
+        usable = [one for one in observations if one.predictor == self._predictor.name and one.values]
         features = [self._predictor.restore_features(loaded(one.values), one.task) for one in usable]
         return features, [one.score for one in usable]
 

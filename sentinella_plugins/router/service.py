@@ -5,33 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sentinella_plugins.kernel.asking import Ask
 from sentinella_plugins.kernel.call import Call, Outcome, Principal
 from sentinella_plugins.kernel.catalogue import Catalogue
 from sentinella_plugins.kernel.clock import Clock, SystemClock
-from sentinella_plugins.kernel.errors import BadRequest, Unavailable
-from sentinella_plugins.kernel.events import Events, PartFailed
+from sentinella_plugins.kernel.errors import BadRequest, SentinellaError, Unavailable
+from sentinella_plugins.kernel.events import Events
 from sentinella_plugins.router import explanation, reports
+from sentinella_plugins.router.archive import Archive, arm, scored
 from sentinella_plugins.router.books import Books
 from sentinella_plugins.router.budgets import Budgets
 from sentinella_plugins.router.chooser import Chooser
 from sentinella_plugins.router.config import RouterConfig
 from sentinella_plugins.router.heuristic import HeuristicPredictor
-from sentinella_plugins.router.journal import Journal, Note, parsed
+from sentinella_plugins.router.journal import Journal, Note
 from sentinella_plugins.router.learning import Live
 from sentinella_plugins.router.lineup import Lineups, modes
 from sentinella_plugins.router.loading import open_predictor
-from sentinella_plugins.router.models import Choice, Entry, Features, NoDecision, Policy, Predictor
-from sentinella_plugins.router.profiles import Profiles, loaded
+from sentinella_plugins.router.models import (
+    Choice,
+    Features,
+    Policy,
+    Predictor,
+)
+from sentinella_plugins.router.profiles import Profiles
 from sentinella_plugins.router.sessions import Sessions
 from sentinella_plugins.router.shadow import Shadow
 from sentinella_plugins.router.sharing import Sharing
 from sentinella_plugins.router.store import RouterStore
 from sentinella_plugins.router.tallies import Tallies
 from sentinella_plugins.router.teacher import Calibrated, Row, Teacher
+from sentinella_plugins.router.trouble import Trouble
 from sentinella_plugins.router.weighing import Decided, Scales
 from sentinella_plugins.storage.database import Database
 from sentinella_plugins.vectors.models import Encoder
@@ -61,7 +67,6 @@ class RouterService:
         self.config = config
         self.problem: str | None = None
         self._catalogue = catalogue
-        self._events = events
         self._clock = clock or SystemClock()
         self._encoder = encoder
         self._given = predictor
@@ -74,6 +79,8 @@ class RouterService:
         self._journal = Journal(config.journal)
         self._sessions = Sessions(config.stickiness.max_sessions)
         self._budgets = Budgets()
+        self._trouble = Trouble(events, self._clock)
+        self._archive = Archive(self._journal, self._store)
         self._away = False
         self._equip(predictor or HeuristicPredictor())
 
@@ -84,7 +91,7 @@ class RouterService:
         predictor, self.problem = await asyncio.to_thread(open_predictor, folder)
         self._equip(predictor)
         if self.problem is not None:
-            await self._failed(self.problem)
+            await self._trouble.tell(self.problem)
 
     async def run(self) -> None:
         """Keeps in step with the database, until cancelled."""
@@ -103,7 +110,7 @@ class RouterService:
                 await self._sharing.round()
         except Unavailable as error:
             if not self._away:
-                await self._failed(f"the database is away: {error}")
+                await self._trouble.tell(f"the database is away: {error}")
             self._away = True
         else:
             self._away = False
@@ -125,7 +132,13 @@ class RouterService:
     async def choose(self, call: Call, policy: Policy) -> Call:
         """The call with its model. Raises `ModelForbidden` when no model that fits the route is allowed, and
         `NoModelFits`."""
-        choice, decided = await self._chooser.choose(call, policy)
+        try:
+            choice, decided = await self._chooser.choose(call, policy)
+        except SentinellaError:
+            raise
+        except Exception as error:
+            await self._broke(error)
+            choice, decided = self._chooser.plain(call, policy)
         self._journal.put(Note(call, decided, choice, self._predictor.name))
         return call.evolve(model=choice.model).with_note(choice).with_note(decided)
 
@@ -165,26 +178,16 @@ class RouterService:
         return explanation.document(call, decided, choice, self._predictor.name)
 
     async def explain(self, who: Principal, request_id: str) -> Mapping[str, object]:
-        """`NotFound` unless it is a call of this tenant; admins may ask about all."""
+        """`NoDecision` unless it is a call of this tenant; admins may ask about all."""
         await self._books.catch_up()
-        note = self._journal.find(request_id)
-        if note is not None:
-            _own(who, note.call.principal.tenant)
-            return note.document()
-        return parsed(await self._entry(who, request_id))
+        return await self._archive.document(who, request_id)
 
     async def feedback(self, who: Principal, request_id: str, score: float, comment: str = "") -> str:
         """How good an answer was, 0..1; the same key may correct itself. Returns the model that gave it."""
         await self._books.catch_up()
-        entry = await self._entry(who, request_id)
-        document = parsed(entry)
-        features = self._predictor.restore_features(loaded(entry.values), _text(document, "features", "task"))
-        key = f"feedback:{request_id}:{who.key_id}"
-        one = self._teacher.observation(entry.tenant, key, entry.model, features, "feedback", score)
-        one = replace(one, comment=comment, predictor=entry.predictor)
-        if await self._teacher.observe([one]):
-            experiment, arm = (_text(document, "experiment", name) for name in ("key", "arm"))
-            self._books.measure(experiment, arm, "feedback", score)
+        entry = await self._archive.entry(who, request_id)
+        if await self._teacher.observe([scored(entry, who.key_id, score, comment, self._clock.now())]):
+            self._books.measure(*arm(entry), "feedback", score)
         return entry.model
 
     async def calibrate(self, tenant: str, rows: Sequence[Row]) -> Calibrated:
@@ -193,6 +196,13 @@ class RouterService:
         if len(rows) > most:
             raise BadRequest(f"A calibration has at most {most} rows.", param="rows")
         return await self._teacher.calibrate(tenant, rows)
+
+    async def forget(self, tenant: str) -> None:
+        """Everything that was learned from this tenant alone, and its decisions."""
+        self._journal.forget(tenant)
+        self._teacher.forget(tenant)
+        if self._store is not None:
+            await self._store.forget_tenant(tenant)
 
     def stats(self, who: Principal) -> dict[str, object]:
         """Members see how models do; admins also how much they are used, experiments and shadows."""
@@ -207,16 +217,6 @@ class RouterService:
             "experiments": reports.experiments(self.config, self._tallies) if admin else [],
             "shadow": reports.shadows(self._tallies) if admin else [],
         }
-
-    async def _entry(self, who: Principal, request_id: str) -> Entry:
-        note = self._journal.find(request_id)
-        entry = note.entry() if note is not None and note.outcome is not None else None
-        if entry is None and self._store is not None:
-            entry = await self._store.decision(request_id)
-        if entry is None:
-            raise NoDecision
-        _own(who, entry.tenant)
-        return entry
 
     def _equip(self, predictor: Predictor) -> None:
         """Everything that depends on what predicts."""
@@ -264,19 +264,8 @@ class RouterService:
             self.config, store, self._clock, self._live, self._tallies, self._journal, self._profiles
         )
 
-    async def _failed(self, error: str) -> None:
-        if self._events is not None:
-            await self._events.publish(
-                PartFailed(at=self._clock.now(), tenant="", part="router", error=error)
-            )
-
-
-def _own(who: Principal, tenant: str) -> None:
-    if who.role != "admin" and who.tenant != tenant:
-        raise NoDecision
-
-
-def _text(document: Mapping[str, object], part: str, name: str) -> str:
-    found = document.get(part)
-    value = found.get(name) if isinstance(found, dict) else None
-    return value if isinstance(value, str) else ""
+    async def _broke(self, error: Exception) -> None:
+        logger.exception("no model could be chosen by prediction")
+        await self._trouble.tell_seldom(f"choosing failed: {type(error).__name__}")
+        if self.config.on_failure == "closed":
+            raise Unavailable("The router failed. Name a model, or retry shortly.") from error

@@ -10,13 +10,12 @@ from sentinella_plugins.kernel.call import Answered, Call, Outcome
 from sentinella_plugins.router.models import Policy
 from sentinella_plugins.router.service import RouterService
 
-Allowed = Callable[[str], bool]
-Policies = Callable[[Call], Awaitable[Policy | Allowed]]
+Policies = Callable[[Call], Awaitable[Policy]]
 
 
 @dataclass(frozen=True, slots=True)
 class RouterStage:
-    """`policy` tells what the tenant and key of a call may use and want, or only what they may use."""
+    """`policy` tells what the tenant and key of a call may use and want."""
 
     service: RouterService
     policy: Policies
@@ -25,15 +24,11 @@ class RouterStage:
         if call.note(Answered):
             return call
         if call.model == AUTO:
-            return await self.service.choose(call, await self._policy(call))
+            return await self.service.choose(call, await self.policy(call))
         self.service.check(call.model, call.route)
         if self.service.experiments_with(call.model):
-            return self.service.replace(call, await self._policy(call))
+            return self.service.replace(call, await self.policy(call))
         return call
 
     async def leave(self, call: Call, outcome: Outcome) -> None:
         self.service.leave(call, outcome)
-
-    async def _policy(self, call: Call) -> Policy:
-        found = await self.policy(call)
-        return found if isinstance(found, Policy) else Policy(allowed=found)

@@ -65,6 +65,12 @@ class Teacher:
         self._due.update((one.tenant, one.model) for one in observations)
         return new
 
+    def forget(self, tenant: str) -> None:
+        self.profiles.forget(tenant)
+        self._due.difference_update([pair for pair in self._due if pair[0] == tenant])
+        for pair in [pair for pair in self._kept if pair[0] == tenant]:
+            del self._kept[pair]
+
     def observation(
         self, tenant: str, key: str, model: str, features: Features, source: Source, score: float
     ) -> Observation:

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -325,4 +327,52 @@ tools = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(64), ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("version", Integer, nullable=False),  # the newest
+    Column("labels", Text, nullable=False),  # JSON: label → version → weight
+    Column("file_digest", String(64)),  # SHA-256 of the file that was imported last
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("tenant", "name"),
+)
+
+template_versions = Table(
+    "template_versions",
+    metadata,
+    Column("template", String(64), ForeignKey("templates.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String(64), nullable=False),
+    Column("document", Text, nullable=False),  # JSON of its content
+    Column("source", String(16), nullable=False),  # `api`, `file` or `rollback`
+    Column("created_at", Double, nullable=False),
+)
+
+template_usage = Table(
+    "template_usage",
+    metadata,
+    Column("template", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String(64), nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("successes", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost_nano", BigInteger, nullable=False),
+    Column("latency_ms", Double, nullable=False),  # sum over successes
+    Column("ratings", BigInteger, nullable=False),
+    Column("rating_sum", Double, nullable=False),
+    Column("last_used_at", Double),
+    ForeignKeyConstraint(
+        ["template", "version"],
+        ["template_versions.template", "template_versions.version"],
+        ondelete="CASCADE",
+    ),
 )

@@ -52,8 +52,8 @@ def continued(body: Json, message: Json, results: Sequence[ToolResult]) -> dict[
 
 
 def event(call: ToolCall, status: Literal["started", "finished"], result: ToolResult | None = None) -> Json:
-    """What a chunk without choices carries: `{"tool": {"name", "id", "status", "ok", "ms"}}`. It goes under
-    `sentinella`, and clients that do not know it pass it by."""
+    """What a chunk that says nothing else carries under `sentinella`: `{"tool": {"name", "id", "status",
+    "ok", "ms"}}`. Clients that do not know it pass it by."""
     told: dict[str, object] = {"name": call.name, "id": call.id, "status": status}
     if result is not None:
         told |= {"ok": result.ok, "ms": round(result.ms, 1)}

@@ -27,7 +27,9 @@ SMALL, LARGE = "openai/gpt-4o-mini", "openai/gpt-4.1"
 EASY = "Say hello."
 HARD = (
     "Prove step by step that the algorithm below terminates, analyse its complexity and explain the "
-    "trade-offs of its design:\n```python\n" + "def f(n):\n    return 1 if n < 2 else f(n - 1) + f(n - 2)\n" * 20 + "```"
+    "trade-offs of its design:\n```python\n"
+    + "def f(n):\n    return 1 if n < 2 else f(n - 1) + f(n - 2)\n" * 20
+    + "```"
 )
 
 

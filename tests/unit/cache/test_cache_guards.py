@@ -19,7 +19,10 @@ REFUSED = {
         ("What does HTTP 404 mean?", "What does HTTP 403 mean?"),
         ("How far is 10k?", "How far is 5k?"),
     ],
-    "units": [("How long is 5 miles?", "How long is 5 km?"), ("What is 20 celsius?", "What is 20 fahrenheit?")],
+    "units": [
+        ("How long is 5 miles?", "How long is 5 km?"),
+        ("What is 20 celsius?", "What is 20 fahrenheit?"),
+    ],
     "dates": [
         ("Is the shop open on Monday?", "Is the shop open on Sunday?"),
         ("What is the weather like in July?", "What is the weather like in December?"),
@@ -88,7 +91,9 @@ PASSED = [
 TEXT = st.text(max_size=60) | st.text(alphabet="aAbB 019'\"`-.?/_é’你$%\u0301\ud800", max_size=40)
 
 
-@pytest.mark.parametrize(("guard", "one", "other"), [(name, *pair) for name in REFUSED for pair in REFUSED[name]])
+@pytest.mark.parametrize(
+    ("guard", "one", "other"), [(name, *pair) for name in REFUSED for pair in REFUSED[name]]
+)
 def test_it_refuses(guard: str, one: str, other: str) -> None:
     assert refusal(read(one), read(other)) is not None
     assert refusal(read(other), read(one)) == refusal(read(one), read(other))

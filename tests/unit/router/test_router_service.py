@@ -16,9 +16,11 @@ from sentinella_plugins.kernel.errors import BadRequest, ModelForbidden, Unavail
 from sentinella_plugins.kernel.events import Events, PartFailed
 from sentinella_plugins.kernel.standing import Standing
 from sentinella_plugins.router.config import RouterConfig
+from sentinella_plugins.router.heuristic import HeuristicPredictor
 from sentinella_plugins.router.models import Choice, NoDecision, NoModelFits, Policy
 from sentinella_plugins.router.service import RouterService
 from sentinella_plugins.router.stage import RouterStage
+from sentinella_plugins.router.teacher import Row
 from sentinella_plugins.storage.database import Database
 from sentinella_plugins.vectors.models import Encoding
 from tests.unit.router.parts import (
@@ -298,6 +300,39 @@ async def test_without_a_sound_artefact_price_and_complexity_decide(
     assert heard == ["router"] and router.problem and "artefact" in router.problem
     assert router.stats(MEMBER)["problem"] == router.problem
     assert choice(await router.choose(call(HARD), ANY)).reason == "balanced"
+
+
+class Confused(HeuristicPredictor):
+    def predict(self, features: Any, profiles: Any) -> Any:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("on_failure", ["open", "closed"])
+async def test_a_failure_of_prediction_is_no_failure_of_the_call(on_failure: Any) -> None:
+    router = RouterService(Shelf(), RouterConfig(on_failure=on_failure), predictor=Confused())
+    if on_failure == "closed":
+        with pytest.raises(Unavailable):
+            await router.choose(call(), ANY)
+        return
+    made = choice(await router.choose(call(), ANY))
+    assert (made.model, made.reason) == (SMALL.name, "cheapest")
+
+
+async def test_a_forgotten_tenant_starts_anew(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with database(tmp_path, clock) as opened:
+        for kept in (None, opened):
+            router = RouterService(Shelf(), RouterConfig(), database=kept, clock=clock)
+            before = await predicted(router, SMALL.name, "acme")
+            await router.calibrate("acme", [Row(HARD, SMALL.name, 0.0)] * 1)
+            asked = await router.choose(call(HARD), ANY)
+            router.leave(asked, answered(asked.model))
+            assert await predicted(router, SMALL.name, "acme") < before
+            await router.forget("acme")
+            await router.round()
+            assert await predicted(router, SMALL.name, "acme") == before
+            with pytest.raises(NoDecision):
+                await router.explain(MEMBER, asked.id)
 
 
 async def test_a_model_that_nobody_knows_is_a_candidate() -> None:

@@ -1,0 +1,1 @@
+"""Prompts with versions, labels and variables, rendered here and used by name in a call."""
