@@ -10,15 +10,41 @@ from sentinella_plugins.cache.reading import Reading, Word
 
 Guard = Callable[[Reading, Reading], bool]
 
-_POINTING = frozenset("to into from than over by against onto toward towards before after".split())
-_LISTING = frozenset("and or vs versus between both either & with".split())
+_POINTING = frozenset(
+    ["to", "into", "from", "than", "over", "by", "against", "onto", "toward", "towards", "before", "after"]
+)
+_LISTING = frozenset(["and", "or", "vs", "versus", "between", "both", "either", "&", "with"])
 _CLASHING = frozenset(
     frozenset(pair.split("/"))
-    for pair in (
-        "reason/when reason/where reason/who reason/count reason/amount when/where when/who where/who when/count "
-        "when/how where/count who/count who/how who/amount count/amount count/how extent/reason extent/who "
-        "extent/where amount/where when/amount polar/reason polar/how polar/when polar/where polar/who polar/count"
-    ).split()
+    for pair in [
+        "reason/when",
+        "reason/where",
+        "reason/who",
+        "reason/count",
+        "reason/amount",
+        "when/where",
+        "when/who",
+        "where/who",
+        "when/count",
+        "when/how",
+        "where/count",
+        "who/count",
+        "who/how",
+        "who/amount",
+        "count/amount",
+        "count/how",
+        "extent/reason",
+        "extent/who",
+        "extent/where",
+        "amount/where",
+        "when/amount",
+        "polar/reason",
+        "polar/how",
+        "polar/when",
+        "polar/where",
+        "polar/who",
+        "polar/count",
+    ]
 )
 
 

@@ -361,8 +361,37 @@ _UNIT_GROUPS = (
 )  # fmt: skip
 UNITS = {word: group.split()[0] for group in _UNIT_GROUPS for word in group.split()}
 FORMATS = frozenset(
-    "json xml yaml csv html markdown table bullet bullets summarize summarise summary brief briefly detailed detail "
-    "essay poem haiku tweet pseudocode translate rewrite paraphrase rhyme outline formal informal bulleted".split()
+    [
+        "json",
+        "xml",
+        "yaml",
+        "csv",
+        "html",
+        "markdown",
+        "table",
+        "bullet",
+        "bullets",
+        "summarize",
+        "summarise",
+        "summary",
+        "brief",
+        "briefly",
+        "detailed",
+        "detail",
+        "essay",
+        "poem",
+        "haiku",
+        "tweet",
+        "pseudocode",
+        "translate",
+        "rewrite",
+        "paraphrase",
+        "rhyme",
+        "outline",
+        "formal",
+        "informal",
+        "bulleted",
+    ]
 )
 SHORT_FORMS = {
     "pc": "computer", "app": "application", "info": "information", "bf": "boyfriend", "gf": "girlfriend", "uk": "britain",

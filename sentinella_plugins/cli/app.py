@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sentinella_plugins.cli import cache, keys, router, sessions, talk, tenants, tools
+from sentinella_plugins.cli import cache, keys, router, sessions, talk, templates, tenants, tools
 from sentinella_plugins.cli.options import AsJson
 
 app = typer.Typer(
@@ -59,4 +59,5 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(cache.app, name="cache")
 app.add_typer(router.app, name="router")
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(templates.app, name="templates")
 app.add_typer(tools.app, name="tools")

@@ -1,5 +1,5 @@
-"""The only package that imports LiteLLM. `proxy_config.yaml` names `handler` and `custom_auth`: naming one
-installs all."""
+"""The only package that imports LiteLLM. `proxy_config.yaml` names `handler` and `custom_auth`, and may name
+`routing_plugin` and `classifier_plugin`: naming one installs all."""
 
 from __future__ import annotations
 
@@ -22,4 +22,9 @@ def __getattr__(name: str) -> Any:
         return installed().handler
     if name == "custom_auth":
         return installed().custom_auth
+    if name in ("routing_plugin", "classifier_plugin"):
+        from sentinella_plugins.gateway.router_plugin import SentinellaClassifier, SentinellaRouting
+
+        kind = SentinellaRouting if name == "routing_plugin" else SentinellaClassifier
+        return kind(lambda: (installed().app.router, installed().catalogue))
     raise AttributeError(name)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sentinella_plugins.kernel.call import Attempt, CacheMark, Call, Outcome, Status, Usage
+from sentinella_plugins.kernel.call import Attempt, CacheMark, Call, Choice, Outcome, Status, Usage
 from sentinella_plugins.kernel.errors import SentinellaError
 from sentinella_plugins.kernel.money import FREE, Nano, usd_float
 from sentinella_plugins.kernel.standing import Standing
-from sentinella_plugins.router.models import Choice
 from sentinella_plugins.tools.bounds import Loop
 
 NOTHING = Usage()

@@ -29,8 +29,9 @@ from sentinella_plugins.gateway.wire import (
     until_gone,
 )
 from sentinella_plugins.kernel.access import AUTO
-from sentinella_plugins.kernel.call import Call
+from sentinella_plugins.kernel.call import Call, Options
 from sentinella_plugins.kernel.errors import (
+    BadRequest,
     ClientGone,
     MethodNotAllowed,
     SentinellaError,
@@ -47,7 +48,7 @@ CHAT = "/v1/chat/completions"
 _CHAT_PATHS = {CHAT, "/chat/completions"}
 _CHAT_OF_MODEL = re.compile(r"^/(?:openai/deployments|engines)/(?P<model>.+)/chat/completions$")
 _OWN = re.compile(
-    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage|cache|sessions|templates|tools|router)(/.*)?"
+    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage|cache|sessions|tools|router)(/.*)?"
     r"|v1/feedback|sentinella/(docs|openapi\.json))$"
 )
 _JSON = (b"content-type", b"application/json")
@@ -90,6 +91,7 @@ class Door:
                 data["model"] = model
             extra = self._house.settings.gateway.extra_params
             asked = parse_chat(data, extra, call.headers.get("x-session-id"))
+            _refuse_unoffered(asked.options)
             call = call.evolve(
                 requested=asked.model,
                 model=asked.model,
@@ -203,6 +205,12 @@ async def _tell(send: Send, error: Exception, call: Call) -> None:
     shape = partial(anthropic_problem, request_id=call.id) if call.route == MESSAGES else problem
     with suppress(OSError):
         await send_problem(send, error, answers.headers(call), shape)
+
+
+def _refuse_unoffered(options: Options) -> None:
+    """What the contract names and this version has no room for is refused, not ignored."""
+    if options.template is not None:
+        raise BadRequest("Templates are not offered by this version of the gateway.", param="template")
 
 
 def _own_scope(scope: Scope) -> Scope:

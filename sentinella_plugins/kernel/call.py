@@ -122,6 +122,26 @@ class CacheMark:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Why a call goes to its model. `candidates` are names, best first; `ms` is what choosing took."""
+
+    model: str
+    reason: str
+    candidates: tuple[str, ...] = ()
+    task: str | None = None
+    complexity: float | None = None
+    ms: float = 0.0
+
+    def public(self) -> dict[str, object]:
+        return {
+            "reason": self.reason,
+            "task": self.task,
+            "complexity": None if self.complexity is None else round(self.complexity, 3),
+            "candidates": list(self.candidates),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer given before any model was asked."""
 

@@ -78,6 +78,18 @@ class FellBack(Event):
     code: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolRan(Event):
+    """The gateway ran a tool for a model, or tried to: `error` is the code of what failed."""
+
+    request_id: str
+    name: str
+    kind: str
+    ok: bool
+    ms: float
+    error: str | None = None
+
+
 class Events:
     """Handlers run in the order they subscribed; one that fails is logged and does not stop the others."""
 

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from sentinella_plugins.kernel.call import Call, Outcome
+from sentinella_plugins.kernel.call import Call, Choice, Outcome
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.router.config import Metric, RouterConfig
 from sentinella_plugins.router.experiments import key_of, measured
 from sentinella_plugins.router.journal import Journal, Note
 from sentinella_plugins.router.learning import ALL, Live
-from sentinella_plugins.router.models import Choice, Features
+from sentinella_plugins.router.models import Features
 from sentinella_plugins.router.outcomes import measurements, samples
 from sentinella_plugins.router.request import Request, read
 from sentinella_plugins.router.sessions import Sessions

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from time import perf_counter
 
-from sentinella_plugins.kernel.call import Call
+from sentinella_plugins.kernel.call import Call, Choice
 from sentinella_plugins.kernel.catalogue import ModelCard
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import ModelForbidden, SentinellaError
@@ -15,7 +15,7 @@ from sentinella_plugins.router.config import PRESETS, Objective, RouterConfig
 from sentinella_plugins.router.experiments import assign, taking_part
 from sentinella_plugins.router.exploration import explored
 from sentinella_plugins.router.lineup import Lineups
-from sentinella_plugins.router.models import SHOWN, Arm, Choice, Features, NoModelFits, Policy, Predictor
+from sentinella_plugins.router.models import SHOWN, Arm, Features, NoModelFits, Policy, Predictor
 from sentinella_plugins.router.request import Request, read
 from sentinella_plugins.router.rules import NOT_ALLOWED, bars, wishes
 from sentinella_plugins.router.sessions import Sessions

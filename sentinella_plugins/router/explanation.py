@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sentinella_plugins.kernel.call import Call, Outcome
+from sentinella_plugins.kernel.call import Call, Choice, Outcome
 from sentinella_plugins.kernel.money import usd_float
 from sentinella_plugins.router.decision import Bounds
-from sentinella_plugins.router.models import Choice
 from sentinella_plugins.router.rules import NOT_ALLOWED
 from sentinella_plugins.router.weighing import Decided, Weighed
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from sentinella_plugins.kernel.call import Call, Outcome
+from sentinella_plugins.kernel.call import Call, Choice, Outcome
 from sentinella_plugins.router import explanation
 from sentinella_plugins.router.config import JournalConfig
-from sentinella_plugins.router.models import Choice, Entry
+from sentinella_plugins.router.models import Entry
 from sentinella_plugins.router.profiles import kept
 from sentinella_plugins.router.weighing import Decided
 

@@ -151,26 +151,6 @@ class Arm:
         return "treatment" if self.treated else "control"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Why a call goes to its model. `candidates` are names, best first; `ms` is what choosing took."""
-
-    model: str
-    reason: str
-    candidates: tuple[str, ...] = ()
-    task: str | None = None
-    complexity: float | None = None
-    ms: float = 0.0
-
-    def public(self) -> dict[str, object]:
-        return {
-            "reason": self.reason,
-            "task": self.task,
-            "complexity": None if self.complexity is None else round(self.complexity, 3),
-            "candidates": list(self.candidates),
-        }
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """A decision with its outcome, as it is kept."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sentinella_plugins.kernel.asking import Ask
-from sentinella_plugins.kernel.call import Call, Outcome, Principal
+from sentinella_plugins.kernel.call import Call, Choice, Outcome, Principal
 from sentinella_plugins.kernel.catalogue import Catalogue
 from sentinella_plugins.kernel.clock import Clock, SystemClock
 from sentinella_plugins.kernel.errors import BadRequest, SentinellaError, Unavailable
@@ -25,7 +25,6 @@ from sentinella_plugins.router.learning import Live
 from sentinella_plugins.router.lineup import Lineups, modes
 from sentinella_plugins.router.loading import open_predictor
 from sentinella_plugins.router.models import (
-    Choice,
     Features,
     Policy,
     Predictor,

@@ -104,4 +104,3 @@ def _sound(text: str) -> str:
         except UnicodeEncodeError:
             raise RenderingFailed("A variable holds text that is not valid Unicode.") from None
     return text
-

@@ -88,6 +88,4 @@ class TemplatesConfig(BaseModel):
     max_file_bytes: int = Field(
         default=1_000_000, ge=1, le=100_000_000, description="Largest file that is read."
     )
-    default_tenant: str = Field(
-        default="default", description="Tenant of the files that do not name one."
-    )
+    default_tenant: str = Field(default="default", description="Tenant of the files that do not name one.")

@@ -14,11 +14,11 @@ _MOST_LINES = 2_000  # the search for common lines takes quadratic time in the w
 def unified(name: str, before: tuple[int, Content], after: tuple[int, Content]) -> str:
     """In the form of `diff -u`, over the versions as YAML; empty when they are equal. Takes milliseconds."""
     old, new = dump(before[1]).splitlines(), dump(after[1]).splitlines()
-    names = [f"{name} version {number}" for number, _ in (before, after)]
+    was, is_now = (f"{name} version {number}" for number, _ in (before, after))
     if max(len(old), len(new)) > _MOST_LINES and old != new:
-        whole = [f"--- {names[0]}", f"+++ {names[1]}", f"@@ -1,{len(old)} +1,{len(new)} @@"]
+        whole = [f"--- {was}", f"+++ {is_now}", f"@@ -1,{len(old)} +1,{len(new)} @@"]
         return "\n".join([*whole, *(f"-{line}" for line in old), *(f"+{line}" for line in new)])
-    return "\n".join(difflib.unified_diff(old, new, *names, lineterm=""))
+    return "\n".join(difflib.unified_diff(old, new, was, is_now, lineterm=""))
 
 
 def changes(before: Content, after: Content) -> list[dict[str, Any]]:

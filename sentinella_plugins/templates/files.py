@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sentinella_plugins.templates.errors import TemplateInvalid
 from sentinella_plugins.templates.models import Content, NewTemplate
 
 ENDINGS = (".yaml", ".yml")
+_ODD = re.compile("[\r\x85\u2028\u2029\ufeff]")  # line ends to YAML, and a mark that it drops
 Signature = tuple[int, int]
 """When a file was changed (ns) and how large it is."""
 
@@ -32,7 +34,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    style = '"' if _ODD.search(text) else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

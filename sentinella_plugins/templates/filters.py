@@ -8,7 +8,7 @@ import json
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.runtime import LoopContext, Undefined
@@ -41,7 +41,12 @@ def binary(sign: str, left: Any, right: Any, budget: Budget) -> Any:
             raise TypeError(f"`{sign}` needs numbers, not a value of the kind `{type(number).__name__}`")
         if isinstance(number, int) and number.bit_length() > _BITS:
             raise OverflowError("a number is too large")
-    if sign == "**" and isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > _BITS:
+    if (
+        sign == "**"
+        and isinstance(left, int)
+        and isinstance(right, int)
+        and left.bit_length() * right > _BITS
+    ):
         raise OverflowError("a number is too large")
     return _OPERATORS[sign](left, right)
 
@@ -156,18 +161,19 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "tojson": _tojson,
 }
 _TESTS_AS_IN_JINJA = (
-    "boolean defined eq == equalto even false float ge >= greaterthan gt > in integer iterable le <= lessthan "
-    "lower lt < mapping ne != none number odd sequence string true undefined upper"
+    "boolean defined eq == equalto even false float ge >= greaterthan gt > in integer iterable le <= "
+    "lessthan lower lt < mapping ne != none number odd sequence string true undefined upper"
 )
 TESTS: Mapping[str, Callable[..., Any]] = {
-    **{name: JINJA_TESTS[name] for name in _TESTS_AS_IN_JINJA.split()},
+    **{name: cast(Callable[..., Any], JINJA_TESTS[name]) for name in _TESTS_AS_IN_JINJA.split()},
     "divisibleby": _divisible,
 }
+_OF_TEXTS = (
+    "capitalize count endswith find isalpha isdigit islower isupper lower lstrip removeprefix removesuffix "
+    "rsplit rstrip split splitlines startswith strip title upper"
+)
 METHODS: Mapping[type, frozenset[str]] = {
-    str: frozenset(
-        "capitalize count endswith find isalpha isdigit isupper islower lower lstrip removeprefix removesuffix "
-        "rsplit rstrip split splitlines startswith strip title upper".split()
-    ),
+    str: frozenset(_OF_TEXTS.split()),
     dict: frozenset(("get", "items", "keys", "values")),
     LoopContext: frozenset(("changed", "cycle")),
 }

@@ -105,4 +105,5 @@ class _Counters(NodeTransformer):
 
 def _filtered(node: Any, name: str) -> nodes.Filter:
     made = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-    return made.set_environment(node.environment) if node.environment else made
+    made.environment = node.environment
+    return made

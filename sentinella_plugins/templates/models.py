@@ -12,15 +12,18 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    ValidationError,
     field_serializer,
     field_validator,
     model_validator,
 )
 
 from sentinella_plugins.kernel.money import FREE, Nano
+from sentinella_plugins.templates.errors import TemplateInvalid
 from sentinella_plugins.templates.variables import Variable, Variables
 
 ID_PREFIX = "tmpl"
+MOST_LABELS = 50
 Source = Literal["api", "file", "rollback"]
 
 
@@ -100,7 +103,7 @@ class NewTemplate(Content):
     """`labels` are put on the first version."""
 
     name: TemplateName
-    labels: Annotated[tuple[Label, ...], Field(max_length=50)] = ()
+    labels: Annotated[tuple[Label, ...], Field(max_length=MOST_LABELS)] = ()
 
 
 class TemplateChange(Part):
@@ -112,7 +115,7 @@ class TemplateChange(Part):
     messages: Messages | None = None
     variables: Variables | None = None
     description: Description | None = None
-    labels: Annotated[tuple[Label, ...], Field(max_length=50)] = ()
+    labels: Annotated[tuple[Label, ...], Field(max_length=MOST_LABELS)] = ()
     expected_version: VersionNumber | None = None
 
     @model_validator(mode="after")
@@ -120,6 +123,20 @@ class TemplateChange(Part):
         if self.template is not None and self.messages is not None:
             raise ValueError("give either `template` (a text) or `messages` (a chat)")
         return self
+
+    def of(self, content: Content) -> Content:
+        """`TemplateInvalid` when nothing is left to say."""
+        named = {name: getattr(self, name) for name in self.model_fields_set & Content.model_fields.keys()}
+        if self.template is not None:
+            named["messages"] = None
+        if self.messages is not None:
+            named["template"] = None
+        if named.get("syntax", "simple") is None:
+            del named["syntax"]
+        try:
+            return Content.model_validate({**dict(content), **named})
+        except ValidationError as error:
+            raise TemplateInvalid(error.errors(include_url=False)[0]["msg"]) from None
 
 
 class Rollback(Part):
@@ -135,11 +152,9 @@ class LabelChange(Part):
     labels: Annotated[
         dict[
             Label,
-            VersionNumber
-            | Annotated[dict[VersionNumber, Weight], Field(min_length=1, max_length=10)]
-            | None,
+            VersionNumber | Annotated[dict[VersionNumber, Weight], Field(min_length=1, max_length=10)] | None,
         ],
-        Field(min_length=1, max_length=50),
+        Field(min_length=1, max_length=MOST_LABELS),
     ]
 
     def weights(self) -> dict[str, dict[int, float] | None]:

@@ -50,7 +50,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         kind = str if isinstance(owner, str) else type(owner)
         return obj is _range or getattr(obj, "__name__", "") in METHODS.get(kind, ())
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         if not __self.is_safe_callable(__obj):
             raise SecurityError("only `range` and simple methods of texts and objects can be called")
         result = super().call(__context, __obj, *args, **kwargs)

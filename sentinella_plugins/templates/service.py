@@ -15,7 +15,7 @@ from sentinella_plugins.kernel.ids import new_id
 from sentinella_plugins.storage.database import Database
 from sentinella_plugins.templates.config import TemplatesConfig
 from sentinella_plugins.templates.differences import unified
-from sentinella_plugins.templates.errors import TemplateInvalid
+from sentinella_plugins.templates.files import dump
 from sentinella_plugins.templates.importer import Importer
 from sentinella_plugins.templates.library import Library, number_of
 from sentinella_plugins.templates.models import (
@@ -38,7 +38,6 @@ from sentinella_plugins.templates.store import Draft, TemplateStore, no_template
 from sentinella_plugins.templates.usage import Tally, of_call
 
 logger = logging.getLogger(__name__)
-_MOST_LABELS = 50
 _TRIES = 100
 _REPORT_EVERY_S = 1.0
 Found = tuple[Head, Version]
@@ -102,11 +101,13 @@ class TemplatesService:
             head, newest = await self.get(tenant, ref)
             if change.expected_version not in (None, head.version):
                 break
-            draft = await self._draft(changed(newest.content, change), "api", change.labels)
+            draft = await self._draft(change.of(newest.content), "api", change.labels)
             made = await self._store.append(tenant, head.id, draft, expected=head.version)
             if made is not None:
                 return self._changed(made, draft)
-        raise Conflict("Another version was made meanwhile. Look at it and try again.", param="expected_version")
+        raise Conflict(
+            "Another version was made meanwhile. Look at it and try again.", param="expected_version"
+        )
 
     async def roll_back(self, tenant: str, ref: str, number: int) -> Found:
         """A new version equal to an old one."""
@@ -118,7 +119,7 @@ class TemplatesService:
         return self._changed(made, draft)
 
     async def label(self, tenant: str, ref: str, change: LabelChange) -> Found:
-        head = await self._store.label(tenant, ref, change.weights(), _MOST_LABELS)
+        head = await self._store.label(tenant, ref, change.weights())
         self._library.forget(head)
         return head, await self._version(head, head.version)
 
@@ -137,6 +138,10 @@ class TemplatesService:
         old = await self._version(head, before or max(new.number - 1, 1))
         pairs = (old.number, old.content), (new.number, new.content)
         return head, old, new, await self._renderer.aside(unified, head.name, *pairs)
+
+    async def written(self, head: Head, version: Version) -> str:
+        """YAML, as the folder of templates holds it."""
+        return await self._renderer.aside(dump, version.content, head.name)
 
     async def stats(self, tenant: str, ref: str) -> tuple[Head, list[tuple[int, Usage]]]:
         """Usage of every version, newest first; what was counted in the last seconds comes later."""
@@ -197,9 +202,7 @@ class TemplatesService:
     ) -> Draft:
         """Only what can be compiled is kept."""
         await self._renderer.compile(content)
-        return Draft(
-            content=content, source=source, at=self._clock.now(), labels=labels, file_digest=digest
-        )
+        return Draft(content=content, source=source, at=self._clock.now(), labels=labels, file_digest=digest)
 
     async def _import(self, tenant: str, template: NewTemplate, digest: str) -> None:
         draft = await self._draft(template.content(), "file", template.labels, digest)
@@ -253,18 +256,3 @@ class TemplatesService:
     async def _fail(self, tenant: str, reason: str) -> None:
         event = PartFailed(at=self._clock.now(), tenant=tenant, part="templates", error=reason)
         await self._events.publish(event)
-
-
-def changed(content: Content, change: TemplateChange) -> Content:
-    """`TemplateInvalid` when nothing is left to say."""
-    named = {name: getattr(change, name) for name in change.model_fields_set if name in Content.model_fields}
-    if named.get("template") is not None:
-        named["messages"] = None
-    if named.get("messages") is not None:
-        named["template"] = None
-    if named.get("syntax", "simple") is None:
-        del named["syntax"]
-    try:
-        return Content.model_validate({**dict(content), **named})
-    except ValidationError as error:
-        raise TemplateInvalid(error.errors(include_url=False)[0]["msg"]) from None

@@ -7,7 +7,19 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from sentinella_plugins.kernel.errors import Conflict, NotFound
@@ -17,7 +29,16 @@ from sentinella_plugins.storage.tables import template_usage as usages
 from sentinella_plugins.storage.tables import template_versions as versions
 from sentinella_plugins.storage.tables import templates, tenants
 from sentinella_plugins.templates.errors import TemplateNotFound
-from sentinella_plugins.templates.models import ID_PREFIX, Content, Head, Source, Usage, Version, Weights
+from sentinella_plugins.templates.models import (
+    ID_PREFIX,
+    MOST_LABELS,
+    Content,
+    Head,
+    Source,
+    Usage,
+    Version,
+    Weights,
+)
 
 T = TypeVar("T")
 Place = tuple[str, str, int]
@@ -102,8 +123,8 @@ class TemplateStore:
 
         return await self._unique(write, name)
 
-    async def label(self, tenant: str, ref: str, changes: Mapping[str, Weights | None], most: int) -> Head:
-        """`TemplateNotFound` for a version that does not exist, `Conflict` for more labels than `most`."""
+    async def label(self, tenant: str, ref: str, changes: Mapping[str, Weights | None]) -> Head:
+        """`TemplateNotFound` for a version that does not exist, `Conflict` for too many labels."""
 
         def write(connection: Connection) -> Head:
             head = _locked(connection, tenant, ref)
@@ -113,8 +134,6 @@ class TemplateStore:
                 raise no_version(head, number)
             labels = {**head.labels, **changes}
             kept = {label: weights for label, weights in labels.items() if weights is not None}
-            if len(kept) > most:
-                raise Conflict(f"A template may have at most {most} labels.", param="labels")
             return _put(connection, replace(head, labels=kept))
 
         return await self._database.write(write)
@@ -180,9 +199,7 @@ def _locked(connection: Connection, tenant: str, ref: str) -> Head:
     return _head(row)
 
 
-def _create(
-    connection: Connection, tenant: str, template: str, name: str, draft: Draft, most: int
-) -> Head:
+def _create(connection: Connection, tenant: str, template: str, name: str, draft: Draft, most: int) -> Head:
     if connection.scalar(select(tenants.c.id).where(tenants.c.id == tenant)) is None:
         raise NotFound(f"There is no tenant `{tenant}`.")
     if connection.execute(_heads(tenant, name)).one_or_none() is not None:
@@ -204,9 +221,7 @@ def _append(connection: Connection, head: Head, draft: Draft, keep: int) -> Head
     connection.execute(insert(versions), [version])
     connection.execute(insert(usages), [{**place, **_NOTHING}])
     labels = {**head.labels, **{label: {number: 1.0} for label in draft.labels}}
-    head = replace(
-        head, version=number, labels=labels, file_digest=draft.file_digest or head.file_digest
-    )
+    head = replace(head, version=number, labels=labels, file_digest=draft.file_digest or head.file_digest)
     labelled = {number for weights in labels.values() for number in weights}
     old = (versions.c.version <= number - keep, versions.c.version.not_in(labelled))
     connection.execute(delete(versions).where(*_place(head.tenant, head.id), *old))
@@ -214,6 +229,8 @@ def _append(connection: Connection, head: Head, draft: Draft, keep: int) -> Head
 
 
 def _put(connection: Connection, head: Head) -> Head:
+    if len(head.labels) > MOST_LABELS:
+        raise Conflict(f"A template may have at most {MOST_LABELS} labels.", param="labels")
     labels = orjson.dumps(head.labels, option=orjson.OPT_NON_STR_KEYS).decode()
     values = {"version": head.version, "labels": labels, "file_digest": head.file_digest}
     mine = and_(templates.c.tenant == head.tenant, templates.c.id == head.id)
@@ -255,7 +272,12 @@ def _count(names: Iterable[str]) -> Any:
             usages.c.template == bindparam("b_template"),
             usages.c.version == bindparam("b_version"),
         )
-        .values(**added, last_used_at=func.coalesce(bindparam("d_at", type_=usages.c.last_used_at.type), usages.c.last_used_at))
+        .values(
+            **added,
+            last_used_at=func.coalesce(
+                bindparam("d_at", type_=usages.c.last_used_at.type), usages.c.last_used_at
+            ),
+        )
     )
 
 
@@ -274,8 +296,6 @@ def _deltas(place: Place, usage: Usage) -> dict[str, object]:
     }
 
 
-def _usage(row: Mapping[str, Any]) -> Usage:
+def _usage(row: RowMapping) -> Usage:
     sums = {name: row[name] for name in _SUMS}
     return Usage(**sums, cost=Nano(int(row["cost_nano"])), last_used_at=row["last_used_at"])
-
-

@@ -102,7 +102,7 @@ def fits(value: object, kind: Kind | None) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
     if isinstance(value, float):
-        return kind == "number" and math.isfinite(value) or kind == "integer" and value.is_integer()
+        return (kind == "number" and math.isfinite(value)) or (kind == "integer" and value.is_integer())
     kinds: dict[Kind, type | tuple[type, ...]] = {
         "string": str,
         "number": int,

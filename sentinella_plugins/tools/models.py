@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sentinella_plugins.kernel.call import Json
 from sentinella_plugins.kernel.errors import Conflict, NotFound, Unprocessable
-from sentinella_plugins.kernel.events import Event
 from sentinella_plugins.kernel.secrets import Secret
 from sentinella_plugins.tools.specs import AnySpec
 
@@ -114,18 +113,6 @@ class ToolResult:
     ms: float
     error: str | None = None
     args_error: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToolRan(Event):
-    """The gateway ran a tool for a model, or tried to: `error` is the code of what failed."""
-
-    request_id: str
-    name: str
-    kind: str
-    ok: bool
-    ms: float
-    error: str | None = None
 
 
 Stop = Literal["max_rounds", "max_calls", "max_seconds", "max_cost", "arguments", "client_tools"]

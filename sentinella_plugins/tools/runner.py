@@ -12,7 +12,7 @@ from typing import Any
 from sentinella_plugins.kernel.call import Json
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import SentinellaError
-from sentinella_plugins.kernel.events import Events
+from sentinella_plugins.kernel.events import Events, ToolRan
 from sentinella_plugins.net.client import GuardedClient
 from sentinella_plugins.tools import http_tool
 from sentinella_plugins.tools.config import ToolsConfig
@@ -26,7 +26,6 @@ from sentinella_plugins.tools.models import (
     Toolbox,
     ToolCall,
     ToolFailed,
-    ToolRan,
     ToolResult,
 )
 from sentinella_plugins.tools.python_tool import Functions

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from sentinella_plugins.kernel.call import CacheMark, Call, Outcome
+from sentinella_plugins.kernel.call import CacheMark, Call, Choice, Outcome
 from sentinella_plugins.tracing.labels import Bounded
 
 PREFIX = "sentinella_"
@@ -72,6 +72,10 @@ class Metrics:
     def breaker(self, model: str, *, is_open: bool) -> None:
         self._breakers.labels(self._model(model)).set(is_open)
 
+    def tool_ran(self, kind: str, outcome: str, seconds: float) -> None:
+        self._tool_runs.labels(kind, self._code(outcome)).inc()
+        self._tool_seconds.labels(kind).observe(seconds)
+
     def cache_lag(self, seconds: float) -> None:
         self._cache_lag.set(seconds)
 
@@ -106,6 +110,9 @@ class Metrics:
     def _count(self, call: Call, outcome: Outcome) -> None:
         if (mark := call.note(CacheMark)) is not None:
             self._mark(call, mark)
+        if (choice := call.note(Choice)) is not None:
+            self._choices.labels(self._model(choice.model), choice.reason).inc()
+            self._decision_seconds.observe(choice.ms / 1_000)
         series = self._find(call, outcome)
         usage = outcome.usage
         series.requests.inc()
@@ -191,6 +198,17 @@ class Metrics:
             "cache_total", "What the cache did.", "tenant", "status", "kind", "reason"
         )
         self._saved = self._counter("cache_saved_usd_total", "US dollars that hits saved.", "tenant")
+        self._choices = self._counter(
+            "router_choices_total", "Models that the router chose.", "model", "reason"
+        )
+        self._decision_seconds = Histogram(
+            PREFIX + "router_decision_seconds",
+            "From features to choice, without the embedding.",
+            buckets=(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1),
+            registry=self.registry,
+        )
+        self._tool_runs = self._counter("tool_runs_total", "Tools run for a model.", "kind", "outcome")
+        self._tool_seconds = self._histogram("tool_seconds", "Time of one tool.", "kind")
         self._cache_checks = self._counter(
             "cache_checks_total", "Hits compared with a fresh answer.", "verdict"
         )

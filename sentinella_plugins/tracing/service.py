@@ -6,7 +6,14 @@ import logging
 from collections.abc import Callable
 
 from sentinella_plugins.kernel.call import Call, Outcome
-from sentinella_plugins.kernel.events import BreakerClosed, BreakerOpened, Events, FellBack, PartFailed
+from sentinella_plugins.kernel.events import (
+    BreakerClosed,
+    BreakerOpened,
+    Events,
+    FellBack,
+    PartFailed,
+    ToolRan,
+)
 from sentinella_plugins.kernel.money import usd
 from sentinella_plugins.tracing.config import TracingConfig
 from sentinella_plugins.tracing.logs import FIELDS, request_id
@@ -37,6 +44,10 @@ class TracingService:
         async def closed(event: BreakerClosed) -> None:
             self.metrics.breaker(event.model, is_open=False)
 
+        async def ran(event: ToolRan) -> None:
+            self.metrics.tool_ran(event.kind, event.error or "success", event.ms / 1_000)
+
+        events.subscribe(ToolRan, ran)
         events.subscribe(PartFailed, count)
         events.subscribe(FellBack, fell_back)
         events.subscribe(BreakerOpened, opened)

@@ -16,29 +16,18 @@ class IndexConfig(BaseModel):
         default=1_000_000,
         ge=1,
         le=100_000_000,
-        description="Most vectors of one worker; then the largest tenant loses its least recently used.",
-    )
-    max_bytes: int = Field(
-        default=512_000_000,
-        ge=1_000_000,
-        description="Most memory for vectors of one worker, about 4 kB for a short list, 0.8 kB for each "
-        "vector of a long one.",
+        description="Most vectors of one worker, up to 1.5 kB each; then the largest tenant loses its "
+        "oldest.",
     )
     flat_below: int = Field(
-        default=8_192,
+        default=4_096,
         ge=64,
         le=1_000_000,
-        description="Up to this many vectors of one tenant and scope are compared one by one, exactly; more "
-        "are grouped (IVF).",
-    )
-    lists: int = Field(
-        default=2_048, ge=2, le=65_536, description="Most groups of an IVF index; it has one for 32 vectors."
+        description="Up to this many vectors of one tenant and scope are compared one by one; more go into "
+        "inverted lists.",
     )
     probes: int = Field(
-        default=16, ge=1, le=4_096, description="Groups that one search looks into; more find more, slower."
-    )
-    snapshots_kept: int = Field(
-        default=2, ge=1, le=100, description="Snapshot files kept; the newest sound one is loaded."
+        default=16, ge=1, le=4_096, description="Lists that one search looks into; more find more, slower."
     )
 
 

@@ -12,7 +12,7 @@ from sentinella_plugins.vectors.tiers import Flat, Lists, Training
 Partition = tuple[str, str]
 """Tenant and scope."""
 Neighbour = tuple[str, float]
-_MOVED_AT_ONCE = 64
+_MOVED_AT_ONCE = 32
 
 
 class VectorIndex:
@@ -138,6 +138,9 @@ class _Shelf:
     def make_room(self) -> bool:
         """Whether vectors were moved: not while the place for them is being made."""
         if self._training is not None:
+            if self._training.failed:
+                self._training = None
+                return False
             trained = self._training.result()
             if trained is None:
                 return False

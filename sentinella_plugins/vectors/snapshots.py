@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from sentinella_plugins.vectors.shelves import Partition
 from sentinella_plugins.vectors.models import Vector
+from sentinella_plugins.vectors.shelves import Partition
 
 _MAGIC = b"SENTINELLA-VECTORS-1\n"
 

@@ -58,7 +58,7 @@ class Flat:
     def search(self, vector: Vector, k: int) -> Sequence[Neighbour]:
         if not self._ids:
             return []
-        scores = np.concatenate([block @ vector for block in self._blocks])[: len(self._ids)]
+        scores = np.concatenate([_products(block, vector) for block in self._blocks])[: len(self._ids)]
         best = np.argpartition(-scores, k - 1)[:k] if len(scores) > k else np.arange(len(scores))
         return [(self._ids[row], float(scores[row])) for row in best[np.argsort(-scores[best])]]
 
@@ -92,6 +92,14 @@ class Flat:
 
     def _put(self, row: int, vector: Vector) -> None:
         self._blocks[row // _BLOCK][row % _BLOCK] = vector
+
+
+def _products(block: Vector, vector: Vector) -> Vector:
+    """FAISS's own loop: numpy's product waits for threads that it does not need."""
+    found = np.empty(len(block), np.float32)
+    pointers = (_faiss.swig_ptr(array) for array in (found, vector, block))
+    _faiss.fvec_inner_products_ny(*pointers, block.shape[1], len(block))
+    return found
 
 
 class Lists:
@@ -145,7 +153,12 @@ class Training:
         self._trained: Lists | None = None
         self._sample = sample
         self._probes = probes
-        threading.Thread(target=self._train, name="sentinella-index-training", daemon=True).start()
+        self._thread = threading.Thread(target=self._train, name="sentinella-index-training", daemon=True)
+        self._thread.start()
+
+    @property
+    def failed(self) -> bool:
+        return self._trained is None and not self._thread.is_alive()
 
     def result(self) -> Lists | None:
         """`None` while it runs."""

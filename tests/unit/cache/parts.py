@@ -22,9 +22,9 @@ from sentinella_plugins.kernel.events import Events
 from sentinella_plugins.kernel.money import Nano
 from sentinella_plugins.storage.database import Database
 from sentinella_plugins.storage.entries_sql import SqlEntries
-from sentinella_plugins.vectors.shelves import VectorIndex
 from sentinella_plugins.vectors.minilm import MiniLM
 from sentinella_plugins.vectors.models import Encoding
+from sentinella_plugins.vectors.shelves import VectorIndex
 
 _numbers = itertools.count()
 

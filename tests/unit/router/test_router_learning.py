@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinella_plugins.kernel.call import Choice
 from sentinella_plugins.kernel.clock import ManualClock
 from sentinella_plugins.router.config import LearningConfig, RouterConfig
 from sentinella_plugins.router.heuristic import HeuristicPredictor
 from sentinella_plugins.router.learning import ALL, Live, Sample
 from sentinella_plugins.router.lineup import lineup
-from sentinella_plugins.router.models import Choice
 from sentinella_plugins.router.outcomes import samples
 from sentinella_plugins.router.profiles import Profiles
 from sentinella_plugins.router.service import RouterService

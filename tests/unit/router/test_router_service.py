@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from sentinella_plugins.kernel.call import Answered, Call, Outcome, Principal, Reply
+from sentinella_plugins.kernel.call import Answered, Call, Choice, Outcome, Principal, Reply
 from sentinella_plugins.kernel.clock import Clock, ManualClock
 from sentinella_plugins.kernel.errors import BadRequest, ModelForbidden, Unavailable
 from sentinella_plugins.kernel.events import Events, PartFailed
 from sentinella_plugins.kernel.standing import Standing
 from sentinella_plugins.router.config import RouterConfig
 from sentinella_plugins.router.heuristic import HeuristicPredictor
-from sentinella_plugins.router.models import Choice, NoDecision, NoModelFits, Policy
+from sentinella_plugins.router.models import NoDecision, NoModelFits, Policy
 from sentinella_plugins.router.service import RouterService
 from sentinella_plugins.router.stage import RouterStage
 from sentinella_plugins.router.teacher import Row

@@ -16,13 +16,13 @@ from sqlalchemy import insert
 
 from sentinella_plugins.kernel.call import Call, Options, Principal
 from sentinella_plugins.kernel.clock import SystemClock
-from sentinella_plugins.kernel.events import Events, PartFailed
+from sentinella_plugins.kernel.events import Events, PartFailed, ToolRan
 from sentinella_plugins.net.client import GuardedClient
 from sentinella_plugins.net.config import NetConfig
 from sentinella_plugins.storage.database import Database
 from sentinella_plugins.storage.tables import tenants
 from sentinella_plugins.tools.config import ToolsConfig
-from sentinella_plugins.tools.models import Toolbox, ToolCall, ToolRan, ToolResult
+from sentinella_plugins.tools.models import Toolbox, ToolCall, ToolResult
 from sentinella_plugins.tools.service import ToolsService
 from sentinella_plugins.tools.specs import TenantSpec
 from tests.wild_servers import Names

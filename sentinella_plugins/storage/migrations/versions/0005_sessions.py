@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = max(p.name[:4] for p in Path(__file__).parent.glob("000[1-4]_*.py"))
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

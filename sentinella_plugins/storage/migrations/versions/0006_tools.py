@@ -21,9 +21,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["tenant"], ["tenants.id"], name=op.f("fk_tools_tenant"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["tenant"], ["tenants.id"], name=op.f("fk_tools_tenant"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("tenant", "name", name=op.f("pk_tools")),
     )
 
