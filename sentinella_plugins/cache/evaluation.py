@@ -1,4 +1,4 @@
-"""How well the cache's decision does on pairs of questions of which it is known whether one answer serves both."""
+"""How well the cache decides on pairs of questions of which it is known whether one answer serves both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 class BadPairs(SettingsError):
-    """A file of pairs cannot be read. Each line is `{"a": text, "b": text, "same": 0 or 1, "source": text}`."""
+    """A file of pairs cannot be read. A line is `{"a": text, "b": text, "same": 0 or 1, "source": text}`."""
 
 
 class Encodes(Protocol):
@@ -63,8 +63,8 @@ def decide(pairs: Sequence[Pair], encoder: Encodes, judge: Judge, threshold: flo
 def evaluate(
     files: Iterable[Path], encoder: Encodes, judge: Judge, *, threshold: float, confidence: float
 ) -> dict[str, object]:
-    """Per source: precision, recall and share of negatives served at `confidence`, and the recall that a sweep
-    of the score reaches at some precisions. Raises `BadPairs`."""
+    """Per source: precision, recall and share of negatives served at `confidence`, and the recall that a
+    sweep of the score reaches at some precisions. Raises `BadPairs`."""
     pairs = read_pairs(files)
     decided = decide(pairs, encoder, judge, threshold)
     sources = {
@@ -74,7 +74,7 @@ def evaluate(
         )
         for source in sorted({pair.source for pair in pairs})
     }
-    times = np.array([found.ms for found in decided] or [0.0])
+    times = np.array([found.ms for found in decided if found.cosine >= threshold] or [0.0])
     latency = {"p50": _rounded(np.percentile(times, 50)), "p99": _rounded(np.percentile(times, 99))}
     return {"sources": sources, "latency_ms": latency}
 
@@ -147,8 +147,8 @@ def _lines(file: Path) -> Iterator[Pair]:
 def _pair(row: object, place: str) -> Pair:
     match row:
         case {"a": str(a), "b": str(b), "same": 0 | 1 | True | False as same}:
-            assert isinstance(row, Mapping)
-            return Pair(a, b, bool(same), str(row.get("source", "pairs")))
+            source = row.get("source", "pairs") if isinstance(row, Mapping) else "pairs"
+            return Pair(a, b, bool(same), str(source))
     raise ValueError(f"{place} has no `a`, `b` and `same`")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,4 +151,4 @@ def _ordered(one: list[str], other: list[str]) -> float:
     shared = [place[word] for word in dict.fromkeys(one) if word in place]
     if len(shared) < 2:
         return 1.0
-    return sum(a < b for a, b in zip(shared, shared[1:], strict=False)) / (len(shared) - 1)
+    return sum(a < b for a, b in pairwise(shared)) / (len(shared) - 1)

@@ -106,7 +106,7 @@ def kinds(one: Reading, other: Reading) -> bool:
 
 
 def roles(one: Reading, other: Reading) -> bool:
-    """Two shared words changed places, and their order matters: names, words that are pointed at ("than X"), or
+    """Two shared words changed places, and their order matters: names, words pointed at ("than X"), or
     the two ends of a third ("dog bites man")."""
     first, second = _content(one), _content(other)
     place = {word: number for number, word in enumerate(second)}

@@ -11,395 +11,90 @@ from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 
-FUNCTION = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "some",
-        "any",
-        "each",
-        "every",
-        "all",
-        "both",
-        "such",
-        "i",
-        "me",
-        "my",
-        "mine",
-        "myself",
-        "you",
-        "your",
-        "yours",
-        "yourself",
-        "we",
-        "us",
-        "our",
-        "ours",
-        "he",
-        "him",
-        "his",
-        "she",
-        "her",
-        "hers",
-        "it",
-        "its",
-        "they",
-        "them",
-        "their",
-        "theirs",
-        "one",
-        "ones",
-        "someone",
-        "somebody",
-        "anyone",
-        "anybody",
-        "everyone",
-        "everybody",
-        "people",
-        "person",
-        "something",
-        "anything",
-        "am",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "do",
-        "does",
-        "did",
-        "doing",
-        "done",
-        "have",
-        "has",
-        "had",
-        "having",
-        "can",
-        "could",
-        "will",
-        "would",
-        "shall",
-        "should",
-        "may",
-        "might",
-        "must",
-        "ought",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "for",
-        "with",
-        "about",
-        "to",
-        "from",
-        "into",
-        "onto",
-        "upon",
-        "as",
-        "than",
-        "through",
-        "during",
-        "via",
-        "per",
-        "and",
-        "or",
-        "but",
-        "if",
-        "so",
-        "because",
-        "while",
-        "until",
-        "there",
-        "here",
-        "then",
-        "also",
-        "too",
-        "very",
-        "really",
-        "just",
-        "actually",
-        "exactly",
-        "even",
-        "ever",
-        "still",
-        "only",
-        "own",
-        "other",
-        "another",
-        "what",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "when",
-        "where",
-        "why",
-        "how",
-        "s",
-        "t",
-        "re",
-        "ve",
-        "ll",
-        "d",
-        "m",
-        "let",
-        "lets",
-        "please",
-        "tell",
-        "explain",
-        "know",
-        "want",
-        "need",
-        "like",
-        "get",
-        "got",
-        "getting",
-        "way",
-        "ways",
-        "thing",
-        "things",
-        "kind",
-        "kinds",
-        "type",
-        "types",
-        "sort",
-        "best",
-        "good",
-        "better",
-        "great",
-        "effective",
-        "easy",
-        "easiest",
-        "simple",
-        "quick",
-        "fast",
-        "possible",
-        "help",
-        "give",
-        "show",
-        "me",
-        "mean",
-        "means",
-        "meaning",
-        "use",
-        "used",
-        "using",
-        "make",
-        "making",
-        "made",
-        "go",
-        "going",
-        "think",
-        "say",
-        "said",
-        "does",
-        "make",
-        "sure",
-        "step",
-        "steps",
-        "tip",
-        "tips",
-        "method",
-        "methods",
-        "im",
-        "ive",
-        "id",
-        "dont",
-        "doesnt",
-        "cant",
-        "whats",
-        "hows",
-    ]
-)
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _map(text: str) -> dict[str, str]:
+    return dict(pair.split("=") for pair in text.split())
+
+
+FUNCTION = _set("""
+    a about actually all also am an and another any anybody anyone anything are as at be because been
+    being best better both but by can cant could d did do does doesnt doing done dont during each
+    easiest easy effective even ever every everybody everyone exactly explain fast for from get getting
+    give go going good got great had has have having he help her here hers him his how hows i id if im
+    in into is it its ive just kind kinds know let lets like ll m made make making may me mean meaning
+    means method methods might mine must my myself need of on one ones only onto or other ought our ours
+    own people per person please possible quick re really s said say shall she should show simple so
+    some somebody someone something sort step steps still such sure t tell than that the their theirs
+    them then there these they thing things think this those through tip tips to too type types until
+    upon us use used using ve very via want was way ways we were what whats when where which while who
+    whom whose why will with would you your yours yourself
+""")
 """Carry little of a question's topic: a difference in them alone is left to the trained decision."""
 
-NEGATIONS = frozenset(
-    [
-        "not",
-        "no",
-        "never",
-        "none",
-        "nobody",
-        "nothing",
-        "nowhere",
-        "neither",
-        "nor",
-        "without",
-        "cannot",
-        "cant",
-        "dont",
-        "doesnt",
-        "didnt",
-        "isnt",
-        "arent",
-        "wasnt",
-        "werent",
-        "wont",
-        "wouldnt",
-        "shouldnt",
-        "couldnt",
-        "hasnt",
-        "havent",
-        "hadnt",
-        "aint",
-        "mustnt",
-        "neednt",
-        "hardly",
-        "barely",
-        "scarcely",
-        "rarely",
-        "seldom",
-        "unable",
-        "except",
-        "excluding",
-        "lack",
-        "lacking",
-        "lacks",
-        "avoid",
-        "stop",
-        "fail",
-        "fails",
-        "failed",
-        "refuse",
-        "instead",
-        "despite",
-    ]
-)
+NEGATIONS = _set("""
+    aint arent avoid barely cannot cant couldnt despite didnt doesnt dont except excluding fail failed
+    fails hadnt hardly hasnt havent instead isnt lack lacking lacks mustnt neednt neither never no
+    nobody none nor not nothing nowhere rarely refuse scarcely seldom shouldnt stop unable wasnt werent
+    without wont wouldnt
+""")
 NUMBER_WORDS = {
-    word: number
-    for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
-    )
-} | {
-    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
-    "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
-    "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
-    "half": 0.5, "quarter": 0.25, "twice": 2, "double": 2, "triple": 3, "couple": 2, "pair": 2, "single": 1,
-    "ii": 2, "iii": 3, "iv": 4, "vi": 6, "vii": 7, "viii": 8, "ix": 9, "xi": 11, "xii": 12,
-}  # fmt: skip
-DATES = frozenset(
-    [
-        "january",
-        "february",
-        "april",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-        "jan",
-        "feb",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-        "today",
-        "tomorrow",
-        "yesterday",
-        "tonight",
-        "now",
-        "currently",
-        "morning",
-        "afternoon",
-        "evening",
-        "night",
-        "noon",
-        "midnight",
-        "weekend",
-        "weekday",
-        "spring",
-        "summer",
-        "autumn",
-        "winter",
-        "christmas",
-        "easter",
-        "ramadan",
-        "diwali",
-        "thanksgiving",
-        "daily",
-        "weekly",
-        "monthly",
-        "yearly",
-        "annually",
-        "hourly",
-    ]
-)
-_UNIT_GROUPS = (
-    "dollar dollars usd $ buck bucks", "euro euros eur €", "pound pounds gbp £", "rupee rupees inr rs ₹ lakh lakhs crore",
-    "yen jpy ¥", "yuan rmb cny", "percent percentage % pct", "kg kgs kilo kilos kilogram kilograms", "gram grams gm gms",
-    "lb lbs", "ounce ounces oz", "ton tons tonne tonnes", "km kms kilometer kilometers kilometre kilometres kmph",
-    "mile miles mi mph", "meter meters metre metres", "cm centimeter centimeters centimetre centimetres",
-    "mm millimeter millimeters", "inch inches", "foot feet ft", "yard yards", "acre acres", "hectare hectares",
-    "liter liters litre litres", "ml milliliter milliliters", "gallon gallons", "cup cups", "tablespoon tablespoons tbsp",
-    "teaspoon teaspoons tsp", "celsius centigrade °c", "fahrenheit °f", "kelvin", "second seconds sec secs",
-    "minute minutes min mins", "hour hours hr hrs", "day days", "week weeks", "month months", "year years yr yrs",
-    "decade decades", "century centuries", "byte bytes", "bit bits", "kb kilobyte kilobytes", "mb megabyte megabytes",
-    "gb gigabyte gigabytes", "tb terabyte terabytes", "watt watts", "kw kilowatt kilowatts", "volt volts", "amp amps",
-    "hz hertz", "ghz", "mhz", "calorie calories kcal", "joule joules", "am", "pm", "bitcoin bitcoins btc",
-)  # fmt: skip
-UNITS = {word: group.split()[0] for group in _UNIT_GROUPS for word in group.split()}
-FORMATS = frozenset(
-    [
-        "json",
-        "xml",
-        "yaml",
-        "csv",
-        "html",
-        "markdown",
-        "table",
-        "bullet",
-        "bullets",
-        "summarize",
-        "summarise",
-        "summary",
-        "brief",
-        "briefly",
-        "detailed",
-        "detail",
-        "essay",
-        "poem",
-        "haiku",
-        "tweet",
-        "pseudocode",
-        "translate",
-        "rewrite",
-        "paraphrase",
-        "rhyme",
-        "outline",
-        "formal",
-        "informal",
-        "bulleted",
-    ]
-)
-SHORT_FORMS = {
-    "pc": "computer", "app": "application", "info": "information", "bf": "boyfriend", "gf": "girlfriend", "uk": "britain",
-    "usa": "america", "us": "america", "vs": "versus", "fb": "facebook", "ad": "advertisement", "tv": "television",
-    "photo": "picture", "pic": "picture", "movie": "film", "phone": "mobile", "uni": "university", "exam": "test",
-    "kid": "child", "mom": "mother", "dad": "father", "bike": "bicycle", "ai": "intelligence", "ml": "learning",
-    "pics": "picture", "photos": "picture", "colour": "color", "favourite": "favorite", "organisation": "organization",
-}  # fmt: skip
+    word: float(number)
+    for word, number in _map("""
+    zero=0 one=1 two=2 three=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 eleven=11 twelve=12
+    thirteen=13 fourteen=14 fifteen=15 sixteen=16 seventeen=17 eighteen=18 nineteen=19 twenty=20
+    thirty=30 forty=40 fifty=50 sixty=60 seventy=70 eighty=80 ninety=90 hundred=100 thousand=1000
+    million=1000000 billion=1000000000 trillion=1000000000000 dozen=12 second=2 third=3 fourth=4 fifth=5
+    sixth=6 seventh=7 eighth=8 ninth=9 tenth=10 half=0.5 quarter=0.25 twice=2 double=2 triple=3 couple=2
+    pair=2 single=1 ii=2 iii=3 iv=4 vi=6 vii=7 viii=8 ix=9 xi=11 xii=12
+""").items()
+}
+DATES = _set("""
+    afternoon annually apr april aug august autumn christmas currently daily dec december diwali easter
+    evening feb february friday hourly jan january jul july jun june midnight monday monthly morning
+    night noon nov november now oct october ramadan saturday sept september spring summer sunday
+    thanksgiving thursday today tomorrow tonight tuesday wednesday weekday weekend weekly winter yearly
+    yesterday
+""")
+UNITS = _map("""
+    dollar=dollar dollars=dollar usd=dollar $=dollar buck=dollar bucks=dollar euro=euro euros=euro
+    eur=euro €=euro pound=pound pounds=pound gbp=pound £=pound rupee=rupee rupees=rupee inr=rupee
+    rs=rupee ₹=rupee lakh=rupee lakhs=rupee crore=rupee yen=yen jpy=yen ¥=yen yuan=yuan rmb=yuan
+    cny=yuan percent=percent percentage=percent %=percent pct=percent kg=kg kgs=kg kilo=kg kilos=kg
+    kilogram=kg kilograms=kg gram=gram grams=gram gm=gram gms=gram lb=lb lbs=lb ounce=ounce ounces=ounce
+    oz=ounce ton=ton tons=ton tonne=ton tonnes=ton km=km kms=km kilometer=km kilometers=km kilometre=km
+    kilometres=km kmph=km mile=mile miles=mile mi=mile mph=mile meter=meter meters=meter metre=meter
+    metres=meter cm=cm centimeter=cm centimeters=cm centimetre=cm centimetres=cm mm=mm millimeter=mm
+    millimeters=mm inch=inch inches=inch foot=foot feet=foot ft=foot yard=yard yards=yard acre=acre
+    acres=acre hectare=hectare hectares=hectare liter=liter liters=liter litre=liter litres=liter ml=ml
+    milliliter=ml milliliters=ml gallon=gallon gallons=gallon cup=cup cups=cup tablespoon=tablespoon
+    tablespoons=tablespoon tbsp=tablespoon teaspoon=teaspoon teaspoons=teaspoon tsp=teaspoon
+    celsius=celsius centigrade=celsius °c=celsius fahrenheit=fahrenheit °f=fahrenheit kelvin=kelvin
+    second=second seconds=second sec=second secs=second minute=minute minutes=minute min=minute
+    mins=minute hour=hour hours=hour hr=hour hrs=hour day=day days=day week=week weeks=week month=month
+    months=month year=year years=year yr=year yrs=year decade=decade decades=decade century=century
+    centuries=century byte=byte bytes=byte bit=bit bits=bit kb=kb kilobyte=kb kilobytes=kb mb=mb
+    megabyte=mb megabytes=mb gb=gb gigabyte=gb gigabytes=gb tb=tb terabyte=tb terabytes=tb watt=watt
+    watts=watt kw=kw kilowatt=kw kilowatts=kw volt=volt volts=volt amp=amp amps=amp hz=hz hertz=hz
+    ghz=ghz mhz=mhz calorie=calorie calories=calorie kcal=calorie joule=joule joules=joule am=am pm=pm
+    bitcoin=bitcoin bitcoins=bitcoin btc=bitcoin
+""")
+"""Each name of a unit and the one it is counted as."""
+
+FORMATS = _set("""
+    brief briefly bullet bulleted bullets csv detail detailed essay formal haiku html informal json
+    markdown outline paraphrase poem pseudocode rewrite rhyme summarise summarize summary table
+    translate tweet xml yaml
+""")
+SHORT_FORMS = _map("""
+    pc=computer app=application info=information bf=boyfriend gf=girlfriend uk=britain usa=america
+    us=america vs=versus fb=facebook ad=advertisement tv=television photo=picture pic=picture movie=film
+    phone=mobile uni=university exam=test kid=child mom=mother dad=father bike=bicycle ai=intelligence
+    ml=learning pics=picture photos=picture colour=color favourite=favorite organisation=organization
+""")
 _VOWEL = re.compile("[aeiouy]")
 
 

@@ -22,9 +22,12 @@ from sentinella_plugins.cache.lexicon import (
 LONGEST = 2_000
 """Characters; the encoder sees hardly more, so that longer texts are only served to themselves."""
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(st|nd|rd|th|k|m|bn|%)?(?![a-z]*\d)", re.IGNORECASE)
-_QUOTED = re.compile(r"[\"“”«»]([^\"“”«»]{1,200})[\"“”«»]|(?<!\w)['‘]([^'’\n]{1,100})['’](?!\w)")
+_QUOTED = re.compile(
+    r"[\"\u201c\u201d\u00ab\u00bb]([^\"\u201c\u201d\u00ab\u00bb]{1,200})[\"\u201c\u201d\u00ab\u00bb]"
+    r"|(?<!\w)'([^'\n]{1,100})'(?!\w)"
+)
 _CODE = re.compile(
     r"`[^`]+`|https?://\S+|\S+@\S+\.\w+|\b\w+(?:\.\w+)*\(\)|\b\w+_\w+\b|\b[a-z]{2,}[A-Z]\w*\b"
     r"|(?<!\w)--?[a-zA-Z][\w-]+|\b\w+(?:::|->)\w+|(?<!\w)[.~]{0,2}/[\w.-]+(?:/[\w.-]+)*|[<>=!]=|\b[cC](?:\+\+|#)"
@@ -34,16 +37,16 @@ _TIMES = {"k": 10**3, "m": 10**6, "bn": 10**9}
 _KINDS = (
     ("count", r"how (?:many|often|frequently)\b"),
     ("amount", r"how much\b|what (?:is|are|was|will be|would be) the (?:\w+ )?(?:cost|price|salary|fee)"),
-    ("extent", r"how (?:long|far|old|big|large|tall|high|deep|fast|heavy|wide|hot|cold|strong|large|small|good|bad)\b"),
-    ("reason", r"why\b|how come\b|what (?:is|are|was|were) the (?:\w+ )?(?:reasons?|causes?)\b|what causes?\b|for what"),
+    ("extent", r"how (?:long|far|old|big|large|tall|high|deep|fast|heavy|wide|hot|cold|small|good)\b"),
+    ("reason", r"why\b|how come\b|what (?:is|are|was) the (?:\w+ )?(?:reasons?|causes?)\b|what causes?\b"),
     ("when", r"when\b|what (?:time|year|date|day)\b"),
     ("where", r"where\b|(?:in|at|from) (?:what|which) (?:place|country|city)\b"),
     ("who", r"who(?:m|se)?\b"),
     ("which", r"which\b|what (?:\w+ ){0,3}(?:should|would|can) i\b"),
     ("how", r"how\b|what (?:is|are|would be) (?:\w+ ){0,4}(?:ways?|methods?|steps|tips|process|procedure)\b"),
     ("what", r"what\b|whats\b|define\b"),
-    ("ability", r"(?:can|could)(?:n['’]?t)?\b|(?:is it|are there|is there|would it be) (?:possible|any|a) (?:way|ways|method|to)\b"),
-    ("polar", r"(?:is|are|am|was|were|do|does|did|will|would|should|shall|has|have|had|may|might)(?:n['’]?t)?\b"),
+    ("ability", r"(?:can|could)(?:n'?t)?\b|(?:is|are) (?:it|there) (?:possible|any|a) (?:ways?|to)\b"),
+    ("polar", r"(?:is|are|am|was|were|do|does|did|will|would|should|has|have|had|may|might)(?:n'?t)?\b"),
 )  # fmt: skip
 _KIND = [(name, re.compile(pattern)) for name, pattern in _KINDS]
 
@@ -72,14 +75,15 @@ class Reading:
     code: Counter[str]
     scripts: frozenset[str]
     kind: str
-    questions: int
     shouted: bool
 
 
 @lru_cache(maxsize=2_048)
 def read(text: str) -> Reading:
     """Of a text of at most `LONGEST` characters."""
-    text = unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode("utf-8")).replace("’", "'")
+    text = unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode("utf-8")).replace(
+        "\u2019", "'"
+    )
     words = tuple(_words(text))
     lowered = [word.text.lower() for word in words]
     plain = " ".join(lowered)
@@ -96,7 +100,6 @@ def read(text: str) -> Reading:
         code=Counter(found.rstrip("?.,!;:()").lower() for found in _CODE.findall(text)),
         scripts=frozenset(_script(letter) for letter in set(text) if letter.isalpha()),
         kind=_kind(plain),
-        questions=len(re.findall(r"[?？]+", text)),
         shouted=_shouted(words),
     )
 

@@ -22,13 +22,13 @@ from sentinella_plugins.vectors.models import Encoding
 
 
 class DamagedVerifier(SettingsError):
-    """A file of the cache's verifier is missing or not the one that its card names. Install Sentinella again."""
+    """A file of the cache's verifier is missing or not what its card names. Install Sentinella again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`score` is the calibrated probability that one answer serves both questions, 0 where `guard` names the rule
-    that refused."""
+    """`score` is the calibrated probability that one answer serves both questions, 0 where `guard` names the
+    rule that refused."""
 
     score: float
     guard: str | None = None

@@ -26,7 +26,6 @@ Shape = Text | Mapping[str, Any] | tuple[Any, ...] | object
 class Compiled:
     """`text` of a text template, `messages` of a chat template."""
 
-    simple: bool
     variables: tuple[Variable, ...]
     text: Text | None
     messages: tuple[tuple[str, str | None, Shape], ...]
@@ -59,7 +58,6 @@ def compiled(content: Content, *, max_chars: int, max_variables: int) -> Compile
         return tuple(map(ready, value)) if isinstance(value, list | tuple) else value
 
     return Compiled(
-        simple=content.syntax == "simple",
         variables=content.variables or (),
         text=None if content.template is None else compile_text(content.template, declared),
         messages=tuple(

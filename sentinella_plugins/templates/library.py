@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from sentinella_plugins.kernel.access import Recent
 from sentinella_plugins.kernel.clock import Clock
-from sentinella_plugins.kernel.errors import Unavailable
+from sentinella_plugins.kernel.errors import BadRequest, Unavailable
 from sentinella_plugins.templates.choice import chosen
 from sentinella_plugins.templates.compiled import Compiled
 from sentinella_plugins.templates.config import TemplatesConfig
@@ -72,6 +72,8 @@ class Library:
 
 def number_of(head: Head, version: int | None, label: str | None, seed: str) -> int:
     """The version that is meant: this one, the label's, else the newest."""
+    if label is not None and version is not None:
+        raise BadRequest("Give either `version` or `label`.", param="label")
     if label is None:
         return version or head.version
     weights = head.labels.get(label)

@@ -18,6 +18,11 @@ class Allowance:
     loops: int
     seconds: float
 
+    def within(self, other: Allowance) -> Allowance:
+        return Allowance(
+            min(self.chars, other.chars), min(self.loops, other.loops), min(self.seconds, other.seconds)
+        )
+
     def budget(self) -> Budget:
         return Budget(self)
 
@@ -61,7 +66,7 @@ class Budget:
     def keep(self, value: object) -> None:
         """After a step: its result."""
         self.breathe()
-        self._work -= weight(value, self._most)
+        self._work -= 1 if value is None or isinstance(value, int | float) else weight(value, self._most)
         if self._work < 0:
             raise TooMuch("The template makes more text on its way than this gateway allows.")
 

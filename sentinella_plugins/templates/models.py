@@ -172,12 +172,6 @@ class Use(Part):
     label: Label | None = None
     variables: dict[str, Any] = {}
 
-    @model_validator(mode="after")
-    def _version_or_label(self) -> Self:
-        if self.version is not None and self.label is not None:
-            raise ValueError("give either `version` or `label`")
-        return self
-
 
 class RenderRequest(Part):
     """`session_id` decides which version of a label with several; without it chance does."""

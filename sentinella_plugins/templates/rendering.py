@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.templates.compiled import Compiled, compiled
 from sentinella_plugins.templates.config import TemplatesConfig
+from sentinella_plugins.templates.errors import TooMuch
 from sentinella_plugins.templates.limits import Allowance
 from sentinella_plugins.templates.models import Content
 from sentinella_plugins.templates.variables import Values, checked, weight
 
 T = TypeVar("T")
-_QUICK = 50_000  # characters that a simple template takes in well under a millisecond
+_QUICK = Allowance(chars=10_000, loops=100, seconds=0.001)
+"""What most renderings need; a hop to a thread costs as much as they do."""
 
 
 class Renderer:
     def __init__(self, config: TemplatesConfig) -> None:
         self._allowed = Allowance(config.max_rendered_chars, config.max_loops, config.render_timeout_s)
+        self._quick = _QUICK.within(self._allowed)
         self._compile = partial(
             compiled, max_chars=config.max_template_chars, max_variables=config.max_variables
         )
@@ -38,9 +42,9 @@ class Renderer:
     ) -> tuple[str | None, tuple[dict[str, Any], ...]]:
         """Text and messages. Raises what is wrong with the variables, `TooMuch` and `RenderingFailed`."""
         values = checked(ready.variables, given, owner)
-        size = weight(values, self._allowed.chars)
-        if ready.simple and size < _QUICK:
-            return ready.render(values, self._allowed)
+        if weight(values, self._allowed.chars) < _QUICK.chars:
+            with suppress(TooMuch):
+                return ready.render(values, self._quick)
         return await self.aside(ready.render, values, self._allowed)
 
     async def aside(self, work: Callable[..., T], *arguments: object) -> T:

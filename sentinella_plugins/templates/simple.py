@@ -65,6 +65,8 @@ def text_of(value: object) -> str:
         return value
     if value is None:
         return ""
+    if type(value) is int:
+        return str(value)
     try:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):

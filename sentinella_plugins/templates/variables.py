@@ -116,8 +116,10 @@ def fits(value: object, kind: Kind | None) -> bool:
 
 def weight(value: object, most: int) -> int:
     """Characters and elements of a value together. `TooMuch` as soon as they are more than `most`."""
-    total = 0
-    waiting = [value]
+    total = len(value) if isinstance(value, str) else 0
+    waiting = [] if isinstance(value, str) else [value]
+    if total > most:
+        raise _too_heavy(most)
     while waiting:
         value = waiting.pop()
         total += len(value) if isinstance(value, str) else 1
@@ -127,5 +129,9 @@ def weight(value: object, most: int) -> int:
         elif isinstance(value, list | tuple | set):
             waiting += value
         if total + len(waiting) > most:
-            raise TooMuch(f"A template may hold and give at most {most} characters.")
+            raise _too_heavy(most)
     return total
+
+
+def _too_heavy(most: int) -> TooMuch:
+    return TooMuch(f"The variables and values of a template may hold at most {most} characters.")

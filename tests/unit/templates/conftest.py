@@ -46,7 +46,7 @@ class House:
         return head.id
 
     def client(self, tenant: str = "acme") -> httpx.AsyncClient:
-        transport = httpx.ASGITransport(_street(self.service))
+        transport = httpx.ASGITransport(street(self.service))
         headers = {"x-tenant": tenant}
         return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
 
@@ -65,9 +65,9 @@ def call(template: Any, tenant: str = "acme", number: int = 1, **body: Any) -> C
 
 
 @asynccontextmanager
-async def house(folder: Path, **config: Any) -> AsyncIterator[House]:
+async def house(place: Path, **config: Any) -> AsyncIterator[House]:
     clock, events = ManualClock(), Events()
-    database = Database(f"sqlite:///{folder / 'templates.db'}", clock=clock, timeout_s=2.0)
+    database = Database(f"sqlite:///{place / 'templates.db'}", clock=clock, timeout_s=2.0)
     await database.open()
     rows = [
         {"id": name, "document": "{}", "created_at": 0.0, "updated_at": 0.0} for name in ("acme", "other")
@@ -88,9 +88,11 @@ async def house(folder: Path, **config: Any) -> AsyncIterator[House]:
         await database.close()
 
 
-def _street(service: TemplatesService) -> FastAPI:
+def street(service: TemplatesService, tenant: str | None = None) -> FastAPI:
+    """The routes, for the tenant of the header or always for this one."""
+
     async def member(request: Request) -> Principal:
-        return Principal(tenant=request.headers["x-tenant"], key_id="key_1")
+        return Principal(tenant=tenant or request.headers["x-tenant"], key_id="key_1")
 
     app = FastAPI()
     app.include_router(router(service, Guard(member=member, admin=member, metrics=member)))
