@@ -48,6 +48,9 @@ class Follower:
             following = True
             while following:
                 following = await self._follow(self._position)
+            # One job after the other, so that lookups come between.
+            while self._semantic is not None and await self._semantic.on_thread(lambda index: index.tidy()):
+                pass
             if self._position is not None and self._file is not None:
                 await self._file.save_when_due(self._position)
         finally:

@@ -130,10 +130,9 @@ class Lookup:
         return self._answered(call, hit)
 
     async def _search(self, call: Call, keeping: Keeping) -> tuple[Hit | None, Keeping]:
-        tenant, wish = call.principal.tenant, keeping.wish
-        entry = await self._shelf.find(tenant, keeping.keys.entry_id)
-        hit = None if entry is None else await self._usable(call, wish, entry)
-        if hit is not None or not keeping.semantic:
+        entry = await self._shelf.find(call.principal.tenant, keeping.keys.entry_id)
+        hit = None if entry is None else await self._usable(call, keeping.wish, entry)
+        if hit is not None:
             return hit, keeping
         keeping = await self._encoded(call, keeping)
         if keeping.encoding is None:
@@ -147,7 +146,8 @@ class Lookup:
     async def _search_near(
         self, call: Call, keeping: Keeping, encoding: Encoding
     ) -> tuple[Hit | None, Keeping]:
-        assert self._semantic is not None  # noqa: S101
+        if self._semantic is None:
+            return None, keeping
         tenant, wish = call.principal.tenant, keeping.wish
         partition, learned = (tenant, keeping.keys.scope), self._learned.of(tenant)
         asked = self._config.threshold if wish.threshold is None else wish.threshold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ Place = tuple[str, str]
 
 
 class Semantic:
-    """One thread does all that touches the index or judges, so neither needs locks."""
+    """One thread does all that touches the index or the encodings or judges, so none of them needs locks."""
 
     def __init__(
         self, index: Index, encoder: Encoder, judge: Judge, entries: Entries, config: CacheConfig
@@ -58,17 +58,15 @@ class Semantic:
     ) -> Found | None:
         """The kept question of a tenant and scope whose answer most probably fits. It may not be trusted
         yet. Raises `Unavailable`."""
-        vector = encoding.vector
-        near = await self._run(lambda: self._index.search(partition, vector, self._config.candidates))
-        near = [(entry_id, min(1.0, cosine)) for entry_id, cosine in near if cosine >= threshold]
-        if not near:
-            return None
-        kept = await self._encodings(partition, [entry_id for entry_id, _ in near])
-        pairs = [(entry_id, cosine, kept[entry_id]) for entry_id, cosine in near if entry_id in kept]
-        verdicts = await self._run(lambda: [self._judge.judge(encoding, other) for _, _, other in pairs])
+        near, verdicts = await self._run(lambda: self._judged(partition, encoding, threshold))
+        missing = [entry_id for entry_id, _ in near if entry_id not in verdicts]
+        if missing:
+            read = await self._read(partition, missing)
+            verdicts |= await self._run(lambda: self._judge_all(partition, encoding, read))
         found = [
-            _found(entry_id, cosine, verdict, learned)
-            for (entry_id, cosine, _), verdict in zip(pairs, verdicts, strict=True)
+            _found(entry_id, min(1.0, cosine), verdicts[entry_id], learned)
+            for entry_id, cosine in near
+            if entry_id in verdicts
         ]
         return max(found, key=lambda one: (one.guard is None, one.confidence, one.similarity), default=None)
 
@@ -77,8 +75,12 @@ class Semantic:
 
     def add_soon(self, entry: Entry, encoding: Encoding) -> None:
         """Found from the next moment on."""
-        self._kept.put((entry.tenant, entry.id), encoding)
-        self._thread.submit(self._index.add, (entry.tenant, entry.scope), entry.id, encoding.vector)
+
+        def add() -> None:
+            self._kept.put((entry.tenant, entry.id), encoding)
+            self._index.add((entry.tenant, entry.scope), entry.id, encoding.vector)
+
+        self._thread.submit(add)
 
     async def add(self, outlines: Iterable[Entry]) -> None:
         """Those that have a vector of this encoder."""
@@ -96,12 +98,18 @@ class Semantic:
         await self.on_thread(add)
 
     def forget(self, partition: Partition, entry_id: str) -> None:
-        self._kept.drop((partition[0], entry_id))
-        self._thread.submit(self._index.remove, partition, entry_id)
+        def remove() -> None:
+            self._kept.drop((partition[0], entry_id))
+            self._index.remove(partition, entry_id)
+
+        self._thread.submit(remove)
 
     async def clear(self) -> None:
-        self._kept.clear()
-        await self._run(self._index.clear)
+        def clear() -> None:
+            self._kept.clear()
+            self._index.clear()
+
+        await self._run(clear)
 
     async def on_thread(self, work: Callable[[Index], T]) -> T:
         """Runs what reads or writes the index as a whole."""
@@ -110,23 +118,32 @@ class Semantic:
     def close(self) -> None:
         self._thread.shutdown()
 
-    async def _encodings(self, partition: Partition, ids: Sequence[str]) -> dict[str, Encoding]:
-        """Of those that still are in the store; the index forgets the others."""
-        tenant, _ = partition
-        found = {entry_id: held for entry_id in ids if (held := self._kept.get((tenant, entry_id)))}
-        missing = [entry_id for entry_id in ids if entry_id not in found]
-        if not missing:
-            return found
-        outlines = {entry.id: entry for entry in await self._entries.outlines(tenant, missing)}
-        for entry_id in missing:
+    def _judged(
+        self, partition: Partition, encoding: Encoding, threshold: float
+    ) -> tuple[Sequence[tuple[str, float]], dict[str, Verdict]]:
+        """What is near, and verdicts on what is at hand of it."""
+        found = self._index.search(partition, encoding.vector, self._config.candidates)
+        near = [(entry_id, cosine) for entry_id, cosine in found if cosine >= threshold]
+        kept = {entry_id: self._kept.get((partition[0], entry_id)) for entry_id, _ in near}
+        at_hand = {entry_id: other for entry_id, other in kept.items() if other is not None}
+        return near, {entry_id: self._judge.judge(encoding, other) for entry_id, other in at_hand.items()}
+
+    def _judge_all(
+        self, partition: Partition, encoding: Encoding, kept: Mapping[str, Encoding]
+    ) -> dict[str, Verdict]:
+        for entry_id, other in kept.items():
+            self._kept.put((partition[0], entry_id), other)
+        return {entry_id: self._judge.judge(encoding, other) for entry_id, other in kept.items()}
+
+    async def _read(self, partition: Partition, ids: Sequence[str]) -> dict[str, Encoding]:
+        """Kept questions that still are in the store; the index forgets the others."""
+        outlines = {entry.id: entry for entry in await self._entries.outlines(partition[0], ids)}
+        for entry_id in ids:
             if entry_id not in outlines:
                 self.forget(partition, entry_id)
         texts = {entry.id: entry.question for entry in outlines.values() if entry.question}
         encodings = await self._encoder.encode(list(texts.values())) if texts else ()
-        for entry_id, encoding in zip(texts, encodings, strict=True):
-            self._kept.put((tenant, entry_id), encoding)
-            found[entry_id] = encoding
-        return found
+        return dict(zip(texts, encodings, strict=True))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

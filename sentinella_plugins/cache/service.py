@@ -144,7 +144,7 @@ class CacheService:
         while await self._entries.trim(self._clock.now(), batch) == batch:
             pass
         most = Size(config.max_entries_per_tenant, config.max_bytes_per_tenant)
-        for tenant in await self._entries.tenants():
+        for tenant in self._shelf.busy():
             while await self._entries.evict(tenant, most, batch) == batch:
                 pass
             await self._books.trim_checks(tenant, config.checks.window)
@@ -226,12 +226,15 @@ class CacheService:
 
     async def _learn(self) -> None:
         """Every worker sees all comparisons in one order, so all come to the same thresholds."""
+        seen: set[tuple[str, str]] = set()
         while checks := await self._books.checks_since(self._seq, _PAGE):
             for seq, checked in checks:
                 self._seq = seq
                 self._learned.observe(checked)
-                if self._learned.of(checked.tenant).spoiled(checked.entry):
-                    await self._shelf.drop(checked.tenant, [checked.entry])
+                seen.add((checked.tenant, checked.entry))
+        for tenant, entry_id in seen:
+            if self._learned.of(tenant).spoiled(entry_id):
+                await self._shelf.drop(tenant, [entry_id])
 
     async def _record(self, checked: Checked) -> None:
         self._on_check(checked.ok)

@@ -36,6 +36,7 @@ class Shelf:
         self._unwritten: dict[Place, Entry] = {}
         self._most_unwritten = config.queue_size
         self._touched: dict[Place, float] = {}
+        self._busy: set[str] = set()
         self._written = asyncio.Event()
         self._writing = asyncio.Lock()
         self.lost = 0
@@ -75,6 +76,7 @@ class Shelf:
             self.lost += 1
             return False
         self._memory.put(place, entry)
+        self._busy.add(entry.tenant)
         self._unwritten[place] = entry
         self._written.set()
         return True
@@ -120,6 +122,11 @@ class Shelf:
             for place, entry in batch.items():
                 if self._unwritten.get(place) is entry:
                     del self._unwritten[place]
+
+    def busy(self) -> set[str]:
+        """Tenants that more was kept for since this was asked before."""
+        busy, self._busy = self._busy, set()
+        return busy
 
     async def write_use(self) -> None:
         """Tells the store what was used."""

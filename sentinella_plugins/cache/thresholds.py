@@ -96,8 +96,8 @@ class Thresholds:
         return ok / (ok + wrong)
 
     def bar(self, now: float) -> float:
-        """The least confidence that is served; above 1 nothing is. What raised it fades with time: comparisons
-        err too, and a tenant that nothing is served to could never show that it is better now."""
+        """The least confidence that is served; above 1 nothing is. What raised it fades with time:
+        comparisons err too, and a tenant that nothing is served to could never show that it is better now."""
         faded: float = 0.5 ** (max(0.0, now - self._moved_at) / FADES_S)
         return self._floor + (self._bar - self._floor) * faded
 

@@ -23,7 +23,8 @@ _SOURCES = ("metadata", "litellm_metadata")
 
 
 class SentinellaCache(Cache):
-    """Set it as `litellm.cache`. A call of which no tenant is known, or more than one, is not cached."""
+    """Set it as `litellm.cache` before LiteLLM makes its router, which asks once whether there is a cache. A
+    call of which no tenant is known, or more than one, is not cached."""
 
     def __init__(self, raw: RawEntries) -> None:
         super().__init__(

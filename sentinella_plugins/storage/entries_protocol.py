@@ -125,10 +125,6 @@ class Entries(Protocol):
         """Drops at most `limit` entries, those unused for longest, until the tenant has at most so much."""
         ...
 
-    async def tenants(self) -> Sequence[str]:
-        """Those that have entries."""
-        ...
-
     async def latest(self) -> str:
         """The position after the newest change."""
         ...

@@ -75,7 +75,8 @@ class RedisEntries:
 
     async def walk(self, after: tuple[str, str] | None, limit: int) -> Sequence[Entry]:
         found: list[Entry] = []
-        for tenant in await self.tenants():
+        tenants = await _answer(cast("Awaitable[set[str]]", self._redis.smembers(f"{self._prefix}t")))
+        for tenant in sorted(tenants):
             last = after[1] if after is not None and after[0] == tenant else None
             if (after is None or tenant >= after[0]) and len(found) < limit:
                 found += await self.page(tenant, last, limit - len(found))
@@ -97,9 +98,6 @@ class RedisEntries:
 
     async def evict(self, tenant: str, most: Size, limit: int) -> int:
         return int(await self._run("evict", tenant, most.entries, most.bytes, limit))
-
-    async def tenants(self) -> Sequence[str]:
-        return sorted(await _answer(cast("Awaitable[set[str]]", self._redis.smembers(f"{self._prefix}t"))))
 
     async def latest(self) -> str:
         newest, _ = await self._ends()

@@ -147,10 +147,6 @@ class SqlEntries:
 
         return await self._database.write(write)
 
-    async def tenants(self) -> Sequence[str]:
-        statement = select(table.c.tenant).distinct().order_by(table.c.tenant)
-        return await self._database.read(lambda connection: list(connection.scalars(statement)))
-
     async def latest(self) -> str:
         return str(await self._database.read(_newest))
 

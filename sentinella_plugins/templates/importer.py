@@ -29,10 +29,13 @@ class Importer:
         self._owners: dict[tuple[str, str], Path] = {}
 
     async def look(self) -> None:
-        """Imports what has changed since the last look. Raises nothing."""
+        """Imports what has changed since the last look."""
         if self._config.folder is None:
             return
-        found = await asyncio.to_thread(scan, self._config.folder, self._config.max_files)
+        try:
+            found = await asyncio.to_thread(scan, self._config.folder, self._config.max_files)
+        except OSError as error:
+            return logger.error("the folder of templates cannot be read (%s)", type(error).__name__)
         self._owners = {place: path for place, path in self._owners.items() if path in found}
         self._seen = {path: signature for path, signature in self._seen.items() if path in found}
         for path, signature in found.items():

@@ -76,20 +76,22 @@ class TemplateStore:
             .order_by(templates.c.id)
             .limit(limit)
         )
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return [(_head(row), _version(row, row.version, row.made_at)) for row in rows]
+        return await self._database.read(
+            lambda connection: [
+                (_head(row), _version(row, row.version, row.made_at)) for row in connection.execute(query)
+            ]
+        )
 
     async def version(self, tenant: str, template: str, number: int) -> Version | None:
         query = select(versions).where(*_place(tenant, template), versions.c.version == number)
-        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
-        return None if row is None else _version(row, row.version, row.created_at)
+        found = await self._database.read(lambda connection: _versions(connection, query))
+        return found[0] if found else None
 
     async def versions(self, tenant: str, template: str, limit: int, before: int | None) -> list[Version]:
         """Newest first."""
         query = select(versions).where(*_place(tenant, template)).order_by(versions.c.version.desc())
         query = query if before is None else query.where(versions.c.version < before)
-        rows = await self._database.read(lambda connection: connection.execute(query.limit(limit)).all())
-        return [_version(row, row.version, row.created_at) for row in rows]
+        return await self._database.read(lambda connection: _versions(connection, query.limit(limit)))
 
     async def add(self, tenant: str, template: str, name: str, draft: Draft) -> Head:
         """`Conflict` when the name is taken or the tenant has too many."""
@@ -252,6 +254,10 @@ def _head(row: Row[Any]) -> Head:
         created_at=row.created_at,
         file_digest=row.file_digest,
     )
+
+
+def _versions(connection: Connection, query: Select[Any]) -> list[Version]:
+    return [_version(row, row.version, row.created_at) for row in connection.execute(query)]
 
 
 def _version(row: Row[Any], number: int, at: float) -> Version:

@@ -54,7 +54,8 @@ def router(demo: Demo) -> Router:
         model_list=[
             {"model_name": "embed", "litellm_params": params},
             {"model_name": "chat", "litellm_params": chat},
-        ]
+        ],
+        cache_responses=True,
     )
 
 

@@ -16,7 +16,11 @@ from sentinella_plugins.cache.thresholds import FADES_S, Thresholds, wilson
 Truth = Callable[[int, float, int], float]
 RATE, MAX_RATE = 0.05, 0.5
 LEARNING = 80
-"""Wrong hits that learning may cost, however long the traffic goes on."""
+"""Wrong hits that learning may cost, however long the traffic goes on: with the seeds of these tests."""
+
+UNLUCKY = 150
+"""The same with any seed. The bar lets an estimate of at most 40 through (20 steps, and one last wrong hit
+that stands for 20); one in twenty is checked, so it strays by sqrt(40 * 19) = 28, here four times."""
 
 
 @dataclass
@@ -94,7 +98,7 @@ def test_entries_that_lie_each_in_its_own_way(rights: list[float], alpha: float,
     served, _ = traffic(
         lambda entry, _s, _t: rights[entry % len(rights)], high, n=3_000, alpha=alpha, seed=seed, compared=0.2
     )
-    assert served.wrong <= alpha * served.hits + LEARNING
+    assert served.wrong <= alpha * served.hits + UNLUCKY
 
 
 def test_honest_scores_are_served_and_seldom_checked() -> None:

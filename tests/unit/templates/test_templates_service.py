@@ -349,3 +349,14 @@ async def test_what_is_too_much_for_the_loop_is_done_in_a_thread(tmp_path: Path)
             await found.service.use(call(use(variables={"name": 2_500, "company": "x"})))
         with pytest.raises(TooMuch, match="200000"):
             await found.service.use(call(use(variables={"name": 1_500, "company": "x" * 200})))
+
+
+async def test_a_folder_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "loop.yaml").symlink_to(folder / "loop.yaml")
+    (folder / "gone.yaml").symlink_to(folder / "nowhere")
+    write(folder / "one.yaml", FILE)
+    async with house(tmp_path, folder=folder) as found:
+        await found.service.open()
+        assert await versions(found) == [(1, "file")]
