@@ -41,6 +41,8 @@ from sentinella_plugins.router.stage import RouterStage
 from sentinella_plugins.settings import Settings
 from sentinella_plugins.storage import open_storage
 from sentinella_plugins.storage.entries import open_entries
+from sentinella_plugins.templates.service import TemplatesService
+from sentinella_plugins.templates.stage import TemplatesStage
 from sentinella_plugins.tenancy.service import TenancyService
 from sentinella_plugins.tenancy.stage import TenancyGlance, TenancyStage
 from sentinella_plugins.tools.service import ToolsService
@@ -73,36 +75,42 @@ class Sentinella:
         self.clock = clock or SystemClock()
         self.events = Events()
         self.storage = open_storage(settings.storage, settings.data_dir, self.clock)
-        database, counters = self.storage.database, self.storage.counters
-        static: StaticKeys = {"admin": Secret(keys.master_key), "member": Secret(keys.api_key)}
         self.tracing = TracingService(settings.tracing, known=lambda model: catalogue.find(model) is not None)
+        self.encoder = make_encoder(settings.vectors, embed)
+        self._build_foundations(keys, chains)
+        self._build_memory_and_cache()
+        self._build_router_tools_and_templates()
+        self.pipeline = self._pipeline()
+        self.tracing.listen(self.events)
+        self.accounting.listen(self.events)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _build_foundations(self, keys: Keys, chains: Chains | None) -> None:
+        database, settings, metrics = self.storage.database, self.settings, self.tracing.metrics
+        static: StaticKeys = {"admin": Secret(keys.master_key), "member": Secret(keys.api_key)}
         self.auth = AuthService(database, self.clock, settings.auth, static)
         self.tenancy = TenancyService(
-            database, counters, catalogue, self.events, self.clock, settings.tenancy
+            database, self.storage.counters, self.catalogue, self.events, self.clock, settings.tenancy
         )
+        spool = settings.data_dir / "spool"
         self.accounting = AccountingService(
-            database,
-            self.clock,
-            settings.accounting,
-            settings.data_dir / "spool",
-            on_spool=self.tracing.metrics.ledger_spooled,
+            database, self.clock, settings.accounting, spool, on_spool=metrics.ledger_spooled
         )
         self.fallback = FallbackService(
-            database, catalogue, self.events, self.clock, settings.fallback, chains
+            database, self.catalogue, self.events, self.clock, settings.fallback, chains
         )
         self.replay = ReplayService(database, self.events, self.clock, settings.replay)
-        self.encoder = make_encoder(settings.vectors, embed)
+
+    def _build_memory_and_cache(self) -> None:
+        database, settings, metrics = self.storage.database, self.settings, self.tracing.metrics
         self.memory = MemoryService(
             database,
-            catalogue,
+            self.catalogue,
             self.events,
             self.clock,
             settings.memory,
             ask=self._asks,
             encoder=self.encoder,
-        )
-        self.tools = ToolsService(
-            database, self.events, self.clock, settings.tools, settings.data_dir, os.environ
         )
         self.entries = open_entries(settings.storage, database, self.clock, log_size=settings.cache.log_size)
         self.cache = CacheService(
@@ -113,12 +121,19 @@ class Sentinella:
             settings.cache,
             meaning=self._meaning(),
             allowed=self.allowed,
-            on_lag=self.tracing.metrics.cache_lag,
-            on_check=self.tracing.metrics.cache_checked,
+            folder=settings.data_dir,
+            on_lag=metrics.cache_lag,
+            on_check=metrics.cache_checked,
         )
         self.cache.ask = self._asks
+
+    def _build_router_tools_and_templates(self) -> None:
+        database, settings = self.storage.database, self.settings
+        self.tools = ToolsService(
+            database, self.events, self.clock, settings.tools, settings.data_dir, os.environ
+        )
         self.router = RouterService(
-            catalogue,
+            self.catalogue,
             settings.router,
             database=database,
             events=self.events,
@@ -127,10 +142,7 @@ class Sentinella:
             broken=self.fallback.blocked,
             ask=self._asks,
         )
-        self.pipeline = self._pipeline()
-        self.tracing.listen(self.events)
-        self.accounting.listen(self.events)
-        self._tasks: list[asyncio.Task[None]] = []
+        self.templates = TemplatesService(database, self.events, self.clock, settings.templates)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -146,6 +158,7 @@ class Sentinella:
         await self.tenancy.open()
         await self.router.open()
         await self.tools.open()
+        await self.templates.open()
         loops = (
             self.tenancy.run,
             self.accounting.run,
@@ -155,6 +168,7 @@ class Sentinella:
             self.tools.tend,
             self.cache.run,
             self.router.run,
+            self.templates.run,
         )
         self._tasks = [asyncio.create_task(loop(), name=loop.__qualname__) for loop in loops]
 
@@ -162,11 +176,8 @@ class Sentinella:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.cache.close()
-        await self.router.close()
-        await self.tools.close()
-        await self.encoder.close()
-        await self.fallback.close()
+        for room in (self.cache, self.router, self.templates, self.tools, self.encoder, self.fallback):
+            await room.close()
         await self.auth.close()
         await self.accounting.close()
         await self.entries.close()
@@ -216,6 +227,7 @@ class Sentinella:
     def _pipeline(self) -> Pipeline:
         """The order of a call's journey: here and nowhere else."""
         tracing, tenancy = TracingStage(self.tracing), TenancyStage(self.tenancy)
+        templates = TemplatesStage(self.templates)
         replay, memory = ReplayStage(self.replay), MemoryStage(self.memory)
         router = RouterStage(self.router, self.policy)
         return Pipeline(
@@ -223,6 +235,7 @@ class Sentinella:
             # A price needs a model, so the router chooses before tenancy reserves. What the cache knows is
             # given after tenancy has counted the request.
             inbound=(
+                templates,
                 memory,
                 ToolsStage(self.tools),
                 CacheLookup(self.cache),
@@ -240,6 +253,7 @@ class Sentinella:
                 memory,
                 CacheKeep(self.cache),
                 router,
+                templates,
                 tracing,
             ),
         )

@@ -19,6 +19,7 @@ from sentinella_plugins.memory.config import MemoryConfig
 from sentinella_plugins.replay.config import ReplayConfig
 from sentinella_plugins.router.config import RouterConfig
 from sentinella_plugins.storage.config import StorageConfig
+from sentinella_plugins.templates.config import TemplatesConfig
 from sentinella_plugins.tenancy.config import TenancyConfig
 from sentinella_plugins.tools.config import ToolsConfig
 from sentinella_plugins.tracing.config import TracingConfig
@@ -140,6 +141,7 @@ class Settings(BaseModel):
     fallback: FallbackConfig = FallbackConfig()
     replay: ReplayConfig = ReplayConfig()
     accounting: AccountingConfig = AccountingConfig()
+    templates: TemplatesConfig = TemplatesConfig()
     tracing: TracingConfig = TracingConfig()
 
 

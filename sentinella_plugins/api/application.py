@@ -19,6 +19,7 @@ from sentinella_plugins.fallback import routes as fallback
 from sentinella_plugins.kernel.errors import BadRequest, MethodNotAllowed, NotFound, SentinellaError
 from sentinella_plugins.memory import routes as memory
 from sentinella_plugins.router import routes as router
+from sentinella_plugins.templates import routes as templates
 from sentinella_plugins.tenancy import routes as tenancy
 from sentinella_plugins.tools import routes as tools
 from sentinella_plugins.tracing import routes as tracing
@@ -35,6 +36,7 @@ def build(app: Sentinella) -> FastAPI:
     )
     keeper = guard(app.auth, app.settings.metrics_key)
     api.include_router(public.router(app, keeper))
+    api.include_router(templates.router(app.templates, keeper))
     api.include_router(tenancy.router(app.tenancy, keeper))
     api.include_router(auth.router(app.auth, keeper))
     api.include_router(fallback.router(app.fallback, keeper))

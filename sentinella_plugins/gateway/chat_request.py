@@ -62,7 +62,7 @@ class _Chat(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: Name | None = None
-    messages: Annotated[list[_Message], Field(min_length=1, max_length=100_000)] | None = None
+    messages: Annotated[list[_Message], Field(max_length=100_000)] | None = None
     stream: Flag | None = None
     stream_options: dict[str, Any] | None = None
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None
@@ -152,8 +152,8 @@ def parse_chat(
         checked = _CHAT.validate_python(data)
     except ValidationError as error:
         raise explain(error) from None
-    if checked.messages is None and checked.template is None:
-        raise BadRequest("`messages`: Field required.", param="messages")
+    if not checked.messages and checked.template is None:
+        raise BadRequest("`messages`: at least one message is required.", param="messages")
     body = {name: value for name, value in data.items() if name not in _OWN and value is not None}
     body.pop("model", None)
     return ChatRequest(

@@ -48,7 +48,7 @@ CHAT = "/v1/chat/completions"
 _CHAT_PATHS = {CHAT, "/chat/completions"}
 _CHAT_OF_MODEL = re.compile(r"^/(?:openai/deployments|engines)/(?P<model>.+)/chat/completions$")
 _OWN = re.compile(
-    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage|cache|sessions|tools|router)(/.*)?"
+    r"^/(health|metrics|v1/models(/.*)?|models|v1/(tenants|usage|cache|sessions|templates|tools|router)(/.*)?"
     r"|v1/feedback|sentinella/(docs|openapi\.json))$"
 )
 _JSON = (b"content-type", b"application/json")
@@ -91,7 +91,6 @@ class Door:
                 data["model"] = model
             extra = self._house.settings.gateway.extra_params
             asked = parse_chat(data, extra, call.headers.get("x-session-id"))
-            _refuse_unoffered(asked.options)
             call = call.evolve(
                 requested=asked.model,
                 model=asked.model,
