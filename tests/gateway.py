@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "proxy_config.yaml"
 START_S = 150.0
 STOP_S = 20.0
+CACHING = {"SENTINELLA_CACHE__ENABLED": "true"}
+"""Most tests ask the same question again and again and want it answered by a model each time."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -168,6 +170,7 @@ class Gateway(Proxy):
             "SENTINELLA_API_KEY": self.api_key,
             "LITELLM_MASTER_KEY": self.master_key,
             "SENTINELLA_DEMO__URL": demo.url,
+            "SENTINELLA_CACHE__ENABLED": "false",
             **(env or {}),
         }
         config = SHIPPED if yaml_changes is None else extended(folder, yaml_changes)

@@ -50,6 +50,23 @@ def router(service: MemoryService, guard: Guard) -> APIRouter:
         gone = await library.delete_all(library.shelf(who, tenant))
         return _json({"object": "sessions.deleted", "deleted": True, "count": gone})
 
+    _add_content(api, library, guard)
+
+    @api.get(_ONE, summary="A session")
+    async def get(session_id: str, tenant: Tenant = None, who: Principal = Depends(guard.member)) -> Response:
+        return _json(session_json(await library.get(library.shelf(who, tenant), session_id)))
+
+    @api.delete(_ONE, summary="Delete a session")
+    async def delete(
+        session_id: str, tenant: Tenant = None, who: Principal = Depends(guard.member)
+    ) -> Response:
+        await library.delete(library.shelf(who, tenant), session_id)
+        return _json({"id": session_id, "object": "session.deleted", "deleted": True})
+
+    return api
+
+
+def _add_content(api: APIRouter, library: Library, guard: Guard) -> None:
     @api.get(f"{_ONE}/messages", summary="Messages of a session")
     async def messages(
         session_id: str,
@@ -81,19 +98,6 @@ def router(service: MemoryService, guard: Guard) -> APIRouter:
     ) -> Response:
         head = await library.summarise(library.shelf(who, tenant), session_id, who)
         return _json(session_json(head))
-
-    @api.get(_ONE, summary="A session")
-    async def get(session_id: str, tenant: Tenant = None, who: Principal = Depends(guard.member)) -> Response:
-        return _json(session_json(await library.get(library.shelf(who, tenant), session_id)))
-
-    @api.delete(_ONE, summary="Delete a session")
-    async def delete(
-        session_id: str, tenant: Tenant = None, who: Principal = Depends(guard.member)
-    ) -> Response:
-        await library.delete(library.shelf(who, tenant), session_id)
-        return _json({"id": session_id, "object": "session.deleted", "deleted": True})
-
-    return api
 
 
 async def _lines(library: Library, head: Head) -> AsyncIterator[bytes]:

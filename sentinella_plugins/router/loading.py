@@ -16,9 +16,9 @@ def open_predictor(folder: Path | None = None) -> tuple[Predictor, str | None]:
     """Blocking. The second is `None`, or what is wrong with the artefact; then the first goes by price and
     complexity."""
     try:
-        from sentinella_plugins.router import prediction
+        from sentinella_plugins.router.prediction import Predictor as Trained
 
-        return prediction.Predictor.load(folder or SHIPPED), None
+        return Trained.load(folder or SHIPPED), None
     except Exception as error:  # whatever a damaged file leads to
         logger.warning("the router goes by price and complexity: its artefact cannot be used (%s)", error)
         return HeuristicPredictor(), f"the router's artefact cannot be used: {error}"

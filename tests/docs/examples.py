@@ -99,10 +99,13 @@ def run(document: Path, gateway: Gateway, folder: Path) -> list[str]:
 
 
 def differences(shown: Any, real: Any, where: str = "$") -> list[str]:
-    """Where the shape of a documented answer is not that of the real one. `null` fits everything."""
+    """Where the shape of a documented answer is not that of the real one. `null` fits everything,
+    and `{}` every object."""
     if shown is None or real is None:
         return []
     if isinstance(shown, dict) and isinstance(real, dict):
+        if not shown:
+            return []
         wrong = [f"{where}.{name} is not in the answer" for name in sorted(shown.keys() - real.keys())]
         wrong += [f"{where}.{name} is not in the document" for name in sorted(real.keys() - shown.keys())]
         for name in shown.keys() & real.keys():

@@ -18,7 +18,7 @@ from sentinella_plugins.kernel.limits import Limits
 from sentinella_plugins.tenancy.limits import SPECS
 from sentinella_plugins.tracing.metrics import Metrics
 from tests.docs import examples
-from tests.gateway import Gateway, running_gateway
+from tests.gateway import CACHING, Gateway, running_gateway
 
 ROOT, DOCS = examples.ROOT, examples.ROOT / "docs"
 REFERENCE = DOCS / "reference"
@@ -212,7 +212,7 @@ def _anchors(page: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
+    with running_gateway(tmp_path_factory.mktemp("gateway"), env=CACHING) as gateway:
         yield gateway
 
 
@@ -228,7 +228,7 @@ def test_examples_run(document: Path, request: pytest.FixtureRequest, tmp_path: 
     for name, text in own.items():
         (tmp_path / name).write_text(text)
     with running_gateway(
-        tmp_path, yaml_changes=lambda config: examples.configure(document, config)
+        tmp_path, env=CACHING, yaml_changes=lambda config: examples.configure(document, config)
     ) as gateway:
         assert examples.run(document, gateway, tmp_path) == []
 
@@ -263,6 +263,7 @@ def _tidy(gateway: Gateway) -> None:
     [
         ({"a": 1}, {"a": 2.5}, 0),
         ({"a": None}, {"a": "x"}, 0),
+        ({"a": {}}, {"a": {"b": 1}}, 0),
         ({"a": 1, "b": 2}, {"a": 1}, 1),
         ({"a": 1}, {"a": 1, "b": 2}, 1),
         ({"a": [{"b": 1}]}, {"a": [{"c": 1}]}, 2),

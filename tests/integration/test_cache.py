@@ -13,11 +13,23 @@ import openai
 import pytest
 
 from sentinella_plugins.demo import Demo
-from tests.gateway import Gateway, Key, events, question, running_gateway
+from tests.gateway import CACHING, Gateway, Key, events, question, running_gateway
 from tests.servers import wait_until
 
 CHAT = "/v1/chat/completions"
 FRANCE, ALIKE = "What is the capital of France?", "What's the capital of France?"
+
+
+@pytest.fixture(scope="module")
+def caching_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(tmp_path_factory.mktemp("gateway"), env=CACHING) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(caching_gateway: Gateway) -> Gateway:
+    caching_gateway.demo.clear()
+    return caching_gateway
 
 
 @pytest.fixture
@@ -214,7 +226,7 @@ def test_semantic_hits_are_checked_on_the_tenants_account(
 
 @pytest.mark.slow
 def test_two_workers_and_a_restart(tmp_path: Path) -> None:
-    quick = {"SENTINELLA_CACHE__FOLLOW_S": "0.2", "SENTINELLA_CACHE__CHECKS__ENABLED": "false"}
+    quick = CACHING | {"SENTINELLA_CACHE__FOLLOW_S": "0.2", "SENTINELLA_CACHE__CHECKS__ENABLED": "false"}
     with running_gateway(tmp_path, workers=2, env=quick) as gateway:
         gateway.demo.rule(reply={"text": "It is Paris."})
         with gateway.client() as client:

@@ -44,7 +44,8 @@ def test_the_variables_of_a_bare_start() -> None:
     assert settings.api_key is not None
     assert settings.storage.database_url is not None
     assert settings.storage.database_url.get_secret_value().startswith("postgresql://")
-    assert "secret" not in repr(settings) + str(settings.model_dump(mode="json"))
+    shown = repr(settings) + str(settings.model_dump(mode="json"))
+    assert "secret-1234567" not in shown and "secret-pw" not in shown
 
 
 def test_a_url_in_the_file_is_stronger_than_the_hosts_variable(tmp_path: Path) -> None:
