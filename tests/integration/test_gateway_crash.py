@@ -81,13 +81,18 @@ def check_books(gateway: Gateway, key: Key, answered: list[str], lost: int) -> N
     assert value["cost"] == sum(nano(line["cost_usd"]) for line in lines)
 
 
+def _busiest(pids: list[int]) -> int:
+    """Workers share one listening socket: one of them may have taken nearly all connections."""
+    return max(pids, key=lambda pid: len(list(Path(f"/proc/{pid}/fd").iterdir())))
+
+
 @pytest.mark.slow
 @pytest.mark.asyncio
 async def test_kill_one_worker(gateway: Gateway) -> None:
     key = gateway.tenant("worker", **LIMITS)
     pids = gateway.worker_pids()
     assert len(pids) == 2
-    answered, lost = await killed_meanwhile(gateway, key, lambda: os.kill(pids[0], signal.SIGKILL))
+    answered, lost = await killed_meanwhile(gateway, key, lambda: os.kill(_busiest(pids), signal.SIGKILL))
     check_books(gateway, key, answered, lost)
 
 

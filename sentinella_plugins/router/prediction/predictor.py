@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinella_plugins.router import models
 from sentinella_plugins.router.prediction import reading
 from sentinella_plugins.router.prediction.abilities import guessed
 from sentinella_plugins.router.prediction.artefact import ARTEFACT, Artefact, load
@@ -86,7 +87,7 @@ class Predictor:
         language = LANGUAGES[int(values[reading.LANGUAGE]) % len(LANGUAGES)]
         return Features(task, float(values[reading.COMPLEXITY]), language, values)
 
-    def predict(self, features: Features, profiles: Sequence[Profile]) -> Prediction:
+    def predict(self, features: models.Features, profiles: Sequence[models.Profile]) -> Prediction:
         abilities = np.array([profile.ability for profile in profiles], dtype=np.float32)
         abilities = abilities.reshape(len(profiles), self.ability_size)
         values = features.values
@@ -125,10 +126,12 @@ class Predictor:
     def restore_profile(self, model: str, ability: Values) -> Profile:
         return Profile(model, ability, known=True)
 
-    def fit_profile(self, features: Sequence[Features], scores: Sequence[float], prior: Profile) -> Profile:
+    def fit_profile(
+        self, features: Sequence[models.Features], scores: Sequence[float], prior: models.Profile
+    ) -> Profile:
         """The most probable ability and its doubt, after scores of 0 to 1."""
         if not features:
-            return prior
+            return Profile(prior.model, prior.ability, prior.known)
         values = np.array([one.values for one in features], dtype=np.float64)
         kinds = values[:, reading.KIND].astype(int)
         sharp = values[:, reading.SHARPNESS]
