@@ -18,11 +18,22 @@ from benchmarks.processes import BenchmarkFailed
 _CONTENT = re.compile(rb'"content": ?"[^"]')
 _END = b"0\r\n\r\n"
 _GRACE_S = 20.0
+_COUNTED = """\
+local first, last = wrk.body:match("^(.*)@N@(.*)$")
+local asked = 0
+function request()
+  asked = asked + 1
+  return wrk.format(nil, nil, nil, first .. asked .. last)
+end
+"""
+COUNTED = "@N@"
+"""Somewhere in a body: each request of a run has its own number there."""
 _SCRIPT = """\
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 wrk.headers["authorization"] = "Bearer {key}"
 wrk.body = [==[{body}]==]
+{each}
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
@@ -71,7 +82,9 @@ def require_wrk() -> str:
 def drive(request: Request, *, seconds: float, concurrency: int) -> Load:
     with TemporaryDirectory(prefix="sentinella-bench-") as folder:
         script = Path(folder) / "load.lua"
-        script.write_text(_SCRIPT.format(key=request.key, body=json.dumps(request.body)))
+        body = json.dumps(request.body)
+        each = _COUNTED if COUNTED in body else ""
+        script.write_text(_SCRIPT.format(key=request.key, body=body, each=each))
         shape = ["-t1", f"-c{concurrency}", f"-d{seconds:g}", "--timeout", "15"]
         run = subprocess.run(
             [require_wrk(), *shape, "-s", str(script), f"http://127.0.0.1:{request.port}{request.path}"],

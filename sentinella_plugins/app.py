@@ -15,6 +15,7 @@ from sentinella_plugins.auth.models import StaticKeys
 from sentinella_plugins.auth.service import AuthService
 from sentinella_plugins.auth.stage import AuthStage
 from sentinella_plugins.bootstrap import Keys
+from sentinella_plugins.cache.invalidation import Invalidation
 from sentinella_plugins.cache.models import Meaning
 from sentinella_plugins.cache.service import CacheService
 from sentinella_plugins.cache.stage import CacheAnswer, CacheKeep, CacheLookup
@@ -28,8 +29,9 @@ from sentinella_plugins.kernel.call import Call, Outcome
 from sentinella_plugins.kernel.catalogue import Catalogue
 from sentinella_plugins.kernel.clock import Clock, SystemClock
 from sentinella_plugins.kernel.errors import Unavailable
-from sentinella_plugins.kernel.events import Events
+from sentinella_plugins.kernel.events import Events, TenantDeleted
 from sentinella_plugins.kernel.secrets import Secret
+from sentinella_plugins.memory.archive import Shelf
 from sentinella_plugins.memory.service import MemoryService
 from sentinella_plugins.memory.stage import MemoryStage
 from sentinella_plugins.pipeline import Pipeline
@@ -83,6 +85,7 @@ class Sentinella:
         self.pipeline = self._pipeline()
         self.tracing.listen(self.events)
         self.accounting.listen(self.events)
+        self.events.subscribe(TenantDeleted, self._forget)
         self._tasks: list[asyncio.Task[None]] = []
 
     def _build_foundations(self, keys: Keys, chains: Chains | None) -> None:
@@ -182,6 +185,17 @@ class Sentinella:
         await self.accounting.close()
         await self.entries.close()
         await self.storage.close()
+
+    async def _forget(self, event: TenantDeleted) -> None:
+        """Each room for itself: one that fails does not keep the others from it."""
+        work = (
+            self.memory.library.delete_all(Shelf(event.tenant)),
+            self.cache.invalidate(event.tenant, Invalidation()),
+            self.router.forget(event.tenant),
+        )
+        for failed in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(failed, BaseException):
+                logger.error("something is left of the deleted tenant `%s`: %s", event.tenant, failed)
 
     async def allowed(self, call: Call) -> Callable[[str], bool]:
         """Which models the tenant and the key of a call may use."""

@@ -22,7 +22,7 @@ def router(app: Sentinella, guard: Guard) -> APIRouter:
 
     @api.get("/health", summary="Whether the gateway and its parts work; public, asks no model")
     async def health() -> JSONResponse:
-        return JSONResponse(_health(await app.storage.healthy()))
+        return JSONResponse(_health(await app.storage.healthy(), app.cache.connected))
 
     @api.get("/v1/models", summary="The models this key may use")
     async def models(principal: Principal = Depends(guard.member)) -> dict[str, Any]:
@@ -44,9 +44,9 @@ async def _allowed(app: Sentinella, principal: Principal, card: ModelCard) -> bo
     return may_use(principal.models, tenant.models, card.name)
 
 
-def _health(parts: Mapping[str, str | None]) -> dict[str, Any]:
+def _health(parts: Mapping[str, str | None], cache_connected: bool) -> dict[str, Any]:
     failed = {name: reason for name, reason in parts.items() if reason is not None}
-    cache = "disconnected" if "counters" in failed else "connected"
+    cache = "disconnected" if "counters" in failed or not cache_connected else "connected"
     body: dict[str, Any] = {"status": "degraded" if failed else "healthy", "cache": cache, "version": VERSION}
     reason = "; ".join(f"{name}: {why}" for name, why in failed.items())
     return {**body, "reason": reason} if failed else body

@@ -17,7 +17,7 @@ from sentinella_plugins.api.public import VERSION
 from sentinella_plugins.app import Sentinella
 from sentinella_plugins.bootstrap import Keys, announce, ensure_keys
 from sentinella_plugins.fallback.chains import Chains
-from sentinella_plugins.gateway import deployments, honest_streams, host
+from sentinella_plugins.gateway import deployments, honest_streams, host, litellm_cache
 from sentinella_plugins.gateway.callbacks import Handler
 from sentinella_plugins.gateway.catalogue import LiteLLMCatalogue
 from sentinella_plugins.gateway.conductor import Conductor
@@ -179,6 +179,8 @@ def install() -> House:
 
     house = build()
     honest_streams.install()
+    if house.settings.cache.enabled:
+        litellm_cache.install(house.app.cache.raw)
     host.insert_door(Door, house=house)
     house.start()
     atexit.register(house.app.storage.database.close_blocking)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import litellm
 import orjson
 from litellm.caching.base_cache import BaseCache
 from litellm.caching.caching import Cache
@@ -43,6 +44,19 @@ class SentinellaCache(Cache):
         if not named or known not in (None, named):
             return False
         return bool(super().should_use_cache(**kwargs))  # type: ignore[no-untyped-call]
+
+
+def install(raw: RawEntries) -> None:
+    """Unless the YAML configures a cache of its own."""
+    if litellm.cache is not None:
+        return
+    lists = (litellm.input_callback, litellm.success_callback, litellm._async_success_callback)
+    before = [list(one) for one in lists]
+    litellm.cache = SentinellaCache(raw)
+    # LiteLLM's `cache` callback keeps streamed chat answers, which are not kept here, and it would take every
+    # chat call off the short road.
+    for one, was in zip(lists, before, strict=True):
+        one[:] = was
 
 
 class Backend(BaseCache):

@@ -44,6 +44,11 @@ class LimitReached(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TenantDeleted(Event):
+    """What rooms keep of this tenant may go: its id may be given anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PartFailed(Event):
     """A room failed while a call went on without it."""
 

@@ -18,7 +18,7 @@ from sentinella_plugins.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
-from sentinella_plugins.kernel.events import Events, LimitReached, PartFailed
+from sentinella_plugins.kernel.events import Events, LimitReached, PartFailed, TenantDeleted
 from sentinella_plugins.kernel.ids import new_id
 from sentinella_plugins.kernel.limits import Limits
 from sentinella_plugins.kernel.money import Nano
@@ -98,6 +98,7 @@ class TenancyService:
             raise Conflict("The built-in tenant `default` cannot be deleted.")
         await self._store.remove(_checked(tenant_id))
         self._forget(tenant_id)
+        await self._events.publish(TenantDeleted(at=self._clock.now(), tenant=tenant_id))
 
     async def reserve(self, call: Call) -> Call:
         """The call with its `Held` and `Standing`, or a refusal. What is not limited is not counted."""
