@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks.processes import BenchmarkFailed
 
@@ -52,7 +54,7 @@ class Request:
     path: str = "/v1/chat/completions"
 
     def wire(self) -> bytes:
-        body = json.dumps(self.body).encode()
+        body = _numbered(json.dumps(self.body), "").encode()
         head = (
             f"POST {self.path} HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\n"
             f"authorization: Bearer {self.key}\r\n"
@@ -82,7 +84,7 @@ def require_wrk() -> str:
 def drive(request: Request, *, seconds: float, concurrency: int) -> Load:
     with TemporaryDirectory(prefix="sentinella-bench-") as folder:
         script = Path(folder) / "load.lua"
-        body = json.dumps(request.body)
+        body = _numbered(json.dumps(request.body), COUNTED)
         each = _COUNTED if COUNTED in body else ""
         script.write_text(_SCRIPT.format(key=request.key, body=body, each=each))
         shape = ["-t1", f"-c{concurrency}", f"-d{seconds:g}", "--timeout", "15"]
@@ -94,6 +96,11 @@ def drive(request: Request, *, seconds: float, concurrency: int) -> Load:
             check=True,
         )
     return _parsed(run.stdout)
+
+
+def _numbered(body: str, rest: str) -> str:
+    """With a number that no other run has, in digits of one length."""
+    return body.replace(COUNTED, f"{time.time_ns():020d}{rest}")
 
 
 def _parsed(output: str) -> Load:
@@ -116,7 +123,7 @@ class StreamClient:
     """Asks for one stream after the other on one connection."""
 
     def __init__(self, request: Request) -> None:
-        self._wire = request.wire()
+        self._request = request
         self._socket = socket.create_connection(("127.0.0.1", request.port), timeout=30)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -124,8 +131,9 @@ class StreamClient:
         self._socket.close()
 
     def stream(self) -> Stream:
+        wire = self._request.wire()
         began = time.perf_counter()
-        self._socket.sendall(self._wire)
+        self._socket.sendall(wire)
         data, first = b"", 0.0
         while not data.endswith(_END):
             part = self._socket.recv(65536)
@@ -137,6 +145,30 @@ class StreamClient:
         if not data.startswith(b"HTTP/1.1 200") or b"[DONE]" not in data:
             raise BenchmarkFailed(f"a stream failed: {data[:400]!r}")
         return Stream(first, len(_CONTENT.findall(data)))
+
+
+def answered(
+    port: int,
+    key: str,
+    bodies: Iterable[Mapping[str, object]],
+    *,
+    seconds: float,
+    extra: Mapping[str, str] | None = None,
+) -> list[tuple[float, dict[str, Any]]]:
+    """One call after the other on one connection: ms until the whole answer, and the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json", **(extra or {})}
+    found, until = [], time.perf_counter() + seconds
+    for body in bodies:
+        data = json.dumps(body)
+        began = time.perf_counter()
+        connection.request("POST", "/v1/chat/completions", data, headers)
+        got = connection.getresponse().read()
+        found.append(((time.perf_counter() - began) * 1000, json.loads(got)))
+        if time.perf_counter() > until:
+            break
+    connection.close()
+    return found
 
 
 def first_tokens(request: Request, *, seconds: float) -> list[Stream]:

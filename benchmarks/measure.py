@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import median, quantiles
+from typing import Any
 
 from benchmarks import sides
-from benchmarks.load import Load, Request, drive, first_tokens
+from benchmarks.load import Load, Request, answered, drive, first_tokens
 from benchmarks.processes import BenchmarkFailed
 from benchmarks.sides import Side
 
@@ -34,11 +37,11 @@ Measurement = Callable[[Side, Plan], Sample]
 
 
 def misses(side: Side, plan: Plan) -> Sample:
-    return _accepted(side, sides.QUESTION, plan.seconds, plan.concurrency)
+    return _accepted(side, sides.MISS, plan.seconds, plan.concurrency)
 
 
 def alone(side: Side, plan: Plan) -> Sample:
-    return _accepted(side, sides.QUESTION, plan.seconds, 1)
+    return _accepted(side, sides.MISS, plan.seconds, 1)
 
 
 def streams(side: Side, plan: Plan) -> Sample:
@@ -54,6 +57,67 @@ def first_token(side: Side, plan: Plan) -> Sample:
     return {"p50_ms": median(firsts), "p99_ms": quantiles(firsts, n=100)[98]}
 
 
+def equal_calls(side: Side, plan: Plan) -> Sample:
+    """Hits where there is a cache."""
+    _answer(side)
+    return _accepted(side, sides.QUESTION, plan.seconds, plan.concurrency)
+
+
+def equal_calls_alone(side: Side, plan: Plan) -> Sample:
+    _answer(side)
+    return _accepted(side, sides.QUESTION, plan.seconds, 1)
+
+
+def near_questions(side: Side, plan: Plan) -> Sample:
+    """Each in words of its own, so that its vector is made anew; only those that the cache answered count."""
+    _answer(side)
+    bodies = ({**sides.QUESTION, "messages": [{"role": "user", "content": text}]} for text in _wordings())
+    # What misses is not kept: the next round asks alike.
+    only = {"cache-control": "only-if-cached"}
+    found = answered(side.server.port, side.open_key, bodies, seconds=plan.seconds, extra=only)
+    near = [ms for ms, answer in found if _is_near(answer)] if _cached(found) else [ms for ms, _ in found]
+    return {"p50_ms": median(near), "p99_ms": quantiles(near, n=100)[98], "share": len(near) / len(found)}
+
+
+def _answer(side: Side) -> None:
+    answered(side.server.port, side.open_key, [sides.QUESTION], seconds=10)
+    time.sleep(_SETTLE_S)
+
+
+def _cached(found: Sequence[tuple[float, dict[str, Any]]]) -> bool:
+    return any(answer.get("cached") for _, answer in found)
+
+
+def _is_near(answer: Mapping[str, Any]) -> bool:
+    return bool(answer.get("cached")) and answer["sentinella"]["cache"].get("kind") == "semantic"
+
+
+def _wordings() -> Iterator[str]:
+    asked = (
+        "What is the capital of France, and why?",
+        "What's the capital of France, and why?",
+        "what is the capital city of France and why",
+        "Which city is the capital of France, and why?",
+        "Why, and what, is the capital of France?",
+    )
+    before = ("", "Please: ", "Tell me: ", "Hello! ", "Hi, ", "Could you tell me? ", "Question: ", "So, ")
+    after = (
+        "",
+        " Thanks.",
+        " Thank you!",
+        " Please.",
+        " Please!",
+        " Thanks a lot.",
+        " :)",
+        "?",
+        "??",
+        " ...",
+    )
+    found = ["".join(text) for text in product(before, before, asked, after)]
+    random.shuffle(found)
+    return iter(found)
+
+
 def strangers(side: Side, plan: Plan) -> Sample:
     return _refused(side, sides.STRANGER, plan)
 
@@ -67,6 +131,9 @@ MEASUREMENTS: dict[str, Measurement] = {
     "miss, alone": alone,
     "streamed miss": streams,
     "first token": first_token,
+    "exact hit": equal_calls,
+    "exact hit, alone": equal_calls_alone,
+    "semantic hit, alone": near_questions,
     "refusal 401": strangers,
     "refusal 429": over_limit,
 }

@@ -24,6 +24,12 @@ FIGURES: tuple[tuple[str, str, str], ...] = (
     ("streamed miss", "per_s", "≥ 1.0x"),
     ("streamed miss", "cpu_ms", ""),
     ("first token", "p50_ms", "≤ +1.5"),
+    ("exact hit", "per_s", "≥ 1000"),
+    ("exact hit", "p50_ms", ""),
+    ("exact hit", "cpu_ms", ""),
+    ("exact hit, alone", "p50_ms", "≤ 1.5"),
+    ("semantic hit, alone", "p50_ms", "≤ 6"),
+    ("semantic hit, alone", "share", ""),
     ("refusal 401", "per_s", "≥ 1500"),
     ("refusal 429", "per_s", "≥ 1500"),
 )

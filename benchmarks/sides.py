@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.load import COUNTED
 from benchmarks.processes import LITELLM, ROOT, Answer, BenchmarkFailed, Server, ask, environment, free_port
 from sentinella_plugins.gateway.deployments import prepare
 
@@ -21,7 +22,9 @@ QUESTION = {
     "model": MODEL,
     "messages": [{"role": "user", "content": "What is the capital of France, and why?"}],
 }
-STREAMED = {**QUESTION, "stream": True}
+# Each call is another one to the cache; its question is the same, so that its vector is known.
+MISS = {**QUESTION, "stop": [COUNTED]}
+STREAMED = {**MISS, "stream": True}
 CHUNKS = 20
 _ALL_LIMITS = {
     "requests_per_minute": 10**9,
