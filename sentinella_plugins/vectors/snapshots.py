@@ -15,7 +15,7 @@ import orjson
 from sentinella_plugins.vectors.models import Vector
 from sentinella_plugins.vectors.shelves import Partition
 
-_MAGIC = b"SENTINELLA-VECTORS-1\n"
+_MAGIC = b"SENTINELLA-VECTORS-2\n"
 
 
 class BadSnapshot(ValueError):
@@ -41,14 +41,14 @@ def save(
         rows.append(vector.astype("<f2"))
     matrix = np.stack(rows).tobytes() if rows else b""
     names = orjson.dumps(listed)
-    digest = hashlib.sha256(names + matrix).hexdigest()
     head = {"encoder": encoder, "position": position, "dimensions": dimensions, "names": len(names)}
-    header = orjson.dumps({**head, "sha256": digest}) + b"\n"
+    rest = b"".join((orjson.dumps(head), b"\n", names, matrix))
+    digest = hashlib.sha256(rest).hexdigest().encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.writelines((_MAGIC, header, names, matrix))
+            file.writelines((_MAGIC, digest, b"\n", rest))
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
@@ -63,12 +63,14 @@ def load(path: Path, encoder: str) -> Snapshot:
         with path.open("rb") as file:
             if file.readline() != _MAGIC:
                 raise BadSnapshot("it is no snapshot")
-            head = orjson.loads(file.readline())
+            digest = file.readline()
             rest = file.read()
+        if hashlib.sha256(rest).hexdigest().encode() + b"\n" != digest:
+            raise BadSnapshot("it is damaged")
+        header, _, rest = rest.partition(b"\n")
+        head = orjson.loads(header)
         if head["encoder"] != encoder:
             raise BadSnapshot("it is of another encoder")
-        if hashlib.sha256(rest).hexdigest() != head["sha256"]:
-            raise BadSnapshot("it is damaged")
         names = orjson.loads(rest[: head["names"]])
         matrix = np.frombuffer(rest, "<f2", offset=head["names"]).reshape(len(names), head["dimensions"])
     except BadSnapshot:
