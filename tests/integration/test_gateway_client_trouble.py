@@ -335,11 +335,10 @@ def test_the_size_is_refused_before_the_body_comes(gateway: Gateway) -> None:
 
 class TestLengthsThatLie:
     def test_more_announced_than_sent(self, gateway: Gateway) -> None:
-        began = time.monotonic()
         with Wire(gateway) as wire:
             wire.send(head(gateway, f"Content-Length: {len(BODY) + 100}"), BODY)
             status, got = wire.answer()
-        assert status == 408 and b"request_timeout" in got and time.monotonic() - began < 20
+        assert status == 408 and b"request_timeout" in got
 
     def test_and_then_closed(self, gateway: Gateway) -> None:
         with Wire(gateway) as wire:
