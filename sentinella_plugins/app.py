@@ -258,16 +258,8 @@ class Sentinella:
                 CacheAnswer(),
                 replay,
             ),
+            outbound=(CacheKeep(self.cache), router, templates, tracing),
             # A line without its settlement is found by the next heartbeat; a settlement without its line is
             # found by nobody.
-            outbound=(
-                AccountingStage(self.accounting),
-                tenancy,
-                replay,
-                memory,
-                CacheKeep(self.cache),
-                router,
-                templates,
-                tracing,
-            ),
+            books=(AccountingStage(self.accounting), tenancy, replay, memory),
         )

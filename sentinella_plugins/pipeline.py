@@ -25,11 +25,13 @@ class Outbound(Protocol):
 @dataclass(frozen=True)
 class Pipeline:
     """`gate` needs a request's headers only, so a stranger's body is never read; `inbound` needs the body
-    too."""
+    too. On the way out `outbound` come one by one and wait for no store; then come all `books` at once.
+    """
 
     gate: Sequence[Inbound]
     inbound: Sequence[Inbound]
     outbound: Sequence[Outbound]
+    books: Sequence[Outbound]
 
     async def admit(self, call: Call) -> Call:
         call, _ = await self._walk(call, self.gate)
@@ -61,13 +63,15 @@ class Pipeline:
 
     async def refuse(self, call: Call, error: SentinellaError) -> None:
         """For a call that no model was asked for: thousands of them a second must be cheap."""
-        for stage in self.outbound:
+        for stage in (*self.outbound, *self.books):
             await self._leave(stage, call, Outcome(status="refused", error=error))
 
     async def _settle(self, call: Call, outcome: Outcome) -> None:
-        """All at once, in their order: what ledger and limits write comes into one transaction where they
-        share a database."""
-        await asyncio.gather(*(self._leave(stage, call, outcome) for stage in self.outbound))
+        """The books at once, in their order: what they write comes into one transaction where they share a
+        database."""
+        for stage in self.outbound:
+            await self._leave(stage, call, outcome)
+        await asyncio.gather(*(self._leave(stage, call, outcome) for stage in self.books))
 
     async def _leave(self, stage: Outbound, call: Call, outcome: Outcome) -> None:
         try:

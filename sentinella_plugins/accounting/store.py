@@ -8,8 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, delete, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Integer,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -20,6 +34,10 @@ from sentinella_plugins.storage.database import Database
 from sentinella_plugins.storage.tables import ledger
 
 Row = Mapping[str, object]
+_DIALECTS: Mapping[str, Callable[[], Dialect]] = {
+    "sqlite": sqlite.dialect,
+    "postgresql": PGDialect_psycopg,
+}
 _CONVERTED = ("cost", "stream", "cached", "attempts")
 _PLAIN = tuple(field.name for field in fields(LedgerLine) if field.name not in _CONVERTED)
 
@@ -27,12 +45,18 @@ _PLAIN = tuple(field.name for field in fields(LedgerLine) if field.name not in _
 class LedgerStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = _insert(database.dialect)
+        compiled = _insert(database.dialect).compile(dialect=_DIALECTS[database.dialect]())
+        # As text: this is written for every call, and preparing it in Core costs more than running it.
+        self._insert = compiled.string
+        self._order = compiled.positiontup
 
     async def add(self, rows: Sequence[Row]) -> None:
         """Each once, however often it is added. A line replaces the `abandoned` one that stood in for it."""
-        batch = [dict(row) for row in rows]
+        batch = [self._parameters(row) for row in rows]
         await self._database.write(lambda connection: _execute(connection, self._insert, batch))
+
+    def _parameters(self, row: Row) -> Any:
+        return dict(row) if self._order is None else tuple(row[name] for name in self._order)
 
     async def sums(self, query: UsageQuery, limit: int) -> list[UsageRow]:
         statement = _sums(query).limit(limit)
@@ -110,13 +134,14 @@ def _insert(dialect: str) -> Any:
     build: Callable[..., Any] = postgresql.insert if dialect == "postgresql" else sqlite.insert
     insert = build(ledger)
     changes = {name: insert.excluded[name] for name, _ in ledger.c.items() if name != "request_id"}
-    stands_in = and_(ledger.c.status == "abandoned", insert.excluded.status != "abandoned")
+    abandoned: ColumnElement[str] = literal_column("'abandoned'")
+    stands_in = and_(ledger.c.status == abandoned, insert.excluded.status != abandoned)
     return insert.on_conflict_do_update(index_elements=["request_id"], set_=changes, where=stands_in)
 
 
-def _execute(connection: Connection, statement: Any, batch: list[dict[str, object]]) -> None:
+def _execute(connection: Connection, statement: str, batch: list[Any]) -> None:
     if batch:
-        connection.execute(statement, batch)
+        connection.exec_driver_sql(statement, batch)
 
 
 def _between(query: UsageQuery | CallQuery) -> list[ColumnElement[bool]]:

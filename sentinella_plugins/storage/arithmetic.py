@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sentinella_plugins.storage.protocols import Claim, Reservation, Verdict
@@ -34,16 +34,19 @@ class Books:
     def reserve(self, reservation: Reservation) -> Verdict:
         if reservation.id in self.held:
             raise ValueError(f"reservation `{reservation.id}` is in use")
-        used = [self.used(claim.key) for claim in reservation.claims]
-        refused = tuple(
-            index for index, claim in enumerate(reservation.claims) if not _fits(claim, used[index])
-        )
+        verdict = self.count(reservation.claims)
+        if verdict.granted:
+            self.held[reservation.id] = reservation
+        return verdict
+
+    def count(self, claims: Sequence[Claim]) -> Verdict:
+        used = [self.used(claim.key) for claim in claims]
+        refused = tuple(index for index, claim in enumerate(claims) if not _fits(claim, used[index]))
         if refused:
             return Verdict(tuple(used), refused)
-        for claim in reservation.claims:
+        for claim in claims:
             self.buckets.setdefault(claim.key, Bucket(0, claim.expires_at)).value += claim.amount
-        self.held[reservation.id] = reservation
-        return Verdict(tuple(self.used(claim.key) for claim in reservation.claims))
+        return Verdict(tuple(self.used(claim.key) for claim in claims))
 
     def settle(self, reservation_id: str, actual: Mapping[str, int] | None, now: float) -> bool:
         """`None` settles every claim with 0. Forgotten buckets stay forgotten."""
@@ -70,12 +73,25 @@ def is_forgotten(expires_at: float | None, now: float) -> bool:
 
 def check(reservation: Reservation) -> None:
     """`ValueError` for what not every backend could keep."""
-    keys = [claim.key for claim in reservation.claims]
+    if not _storable((reservation.id, reservation.owner), _ID_LENGTH):
+        raise ValueError("ids and owners have 1 to 64 characters; none may be NUL")
+    check_claims(reservation.claims)
+
+
+def check_counted(claims: Sequence[Claim]) -> None:
+    """`ValueError` also for a gauge: nobody would bring it down again."""
+    check_claims(claims)
+    if any(claim.expires_at is None for claim in claims):
+        raise ValueError("a gauge must be reserved and settled")
+
+
+def check_claims(claims: Sequence[Claim]) -> None:
+    keys = [claim.key for claim in claims]
     if len(set(keys)) < len(keys):
         raise ValueError("a reservation may claim a bucket only once")
-    if not _storable(keys, _KEY_LENGTH) or not _storable((reservation.id, reservation.owner), _ID_LENGTH):
-        raise ValueError("bucket keys have 1 to 256 characters, ids and owners 1 to 64; none may be NUL")
-    if any(not 0 <= claim.amount <= LARGEST for claim in reservation.claims):
+    if not _storable(keys, _KEY_LENGTH):
+        raise ValueError("bucket keys have 1 to 256 characters; none may be NUL")
+    if any(not 0 <= claim.amount <= LARGEST for claim in claims):
         raise ValueError("amounts are between 0 and 2^53")
 
 

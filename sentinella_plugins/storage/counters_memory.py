@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sentinella_plugins.kernel.clock import Clock
-from sentinella_plugins.storage.arithmetic import UNBEATEN_S, Books, Bucket, check, is_forgotten
-from sentinella_plugins.storage.protocols import Reservation, Verdict
+from sentinella_plugins.storage.arithmetic import (
+    UNBEATEN_S,
+    Books,
+    Bucket,
+    check,
+    check_counted,
+    is_forgotten,
+)
+from sentinella_plugins.storage.protocols import Claim, Reservation, Verdict
 
 
 class MemoryCounters:
@@ -31,6 +38,10 @@ class MemoryCounters:
         if verdict.granted:
             self._made_at[reservation.id] = self._clock.now()
         return verdict
+
+    async def count(self, claims: Sequence[Claim]) -> Verdict:
+        check_counted(claims)
+        return self._books.count(claims)
 
     async def settle(self, reservation_id: str, actual: Mapping[str, int]) -> bool:
         self._made_at.pop(reservation_id, None)

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import SettingsError, Unavailable
-from sentinella_plugins.storage.arithmetic import FORGET_AFTER_S, UNBEATEN_S, check
-from sentinella_plugins.storage.protocols import Reservation, Verdict
+from sentinella_plugins.storage.arithmetic import FORGET_AFTER_S, UNBEATEN_S, check, check_counted
+from sentinella_plugins.storage.protocols import Claim, Reservation, Verdict
 from sentinella_plugins.storage.wire import dump_claims, dump_memo, load_reservation
 
 T = TypeVar("T")
@@ -66,6 +66,11 @@ class RedisCounters:
         if not answer:
             raise ValueError(f"reservation `{reservation.id}` is in use")
         return _verdict(answer, len(reservation.claims))
+
+    async def count(self, claims: Sequence[Claim]) -> Verdict:
+        check_counted(claims)
+        answer = await self._run(self._reserve, [self._key("")], "", "", dump_claims(claims), "")
+        return _verdict(answer, len(claims))
 
     async def settle(self, reservation_id: str, actual: Mapping[str, int]) -> bool:
         return await self._finish(reservation_id, json.dumps(dict(actual)))

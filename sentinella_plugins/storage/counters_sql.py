@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import cast
 
 from sqlalchemy import Connection, and_, delete, exists, or_, select, text
@@ -13,10 +14,17 @@ from sqlalchemy.exc import IntegrityError
 
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import Unavailable
-from sentinella_plugins.storage.arithmetic import FORGET_AFTER_S, UNBEATEN_S, Books, Bucket, check
+from sentinella_plugins.storage.arithmetic import (
+    FORGET_AFTER_S,
+    UNBEATEN_S,
+    Books,
+    Bucket,
+    check,
+    check_counted,
+)
 from sentinella_plugins.storage.counters_statements import STATEMENTS
 from sentinella_plugins.storage.database import Database
-from sentinella_plugins.storage.protocols import Reservation, Verdict
+from sentinella_plugins.storage.protocols import Claim, Reservation, Verdict
 from sentinella_plugins.storage.tables import counters, leases, reservations
 from sentinella_plugins.storage.wire import dump_claims, dump_memo, load_reservation
 
@@ -42,7 +50,12 @@ class _Settle:
     now: float
 
 
-_Step = _Reserve | _Settle
+@dataclass(frozen=True, slots=True)
+class _Count:
+    claims: Sequence[Claim]
+
+
+_Step = _Reserve | _Settle | _Count
 
 
 class SqlCounters:
@@ -73,6 +86,10 @@ class SqlCounters:
             raise
         return cast("Verdict", verdict)
 
+    async def count(self, claims: Sequence[Claim]) -> Verdict:
+        check_counted(claims)
+        return cast("Verdict", await self._database.write_grouped(_decide, _Count(claims)))
+
     async def settle(self, reservation_id: str, actual: Mapping[str, int]) -> bool:
         return await self._settle(reservation_id, dict(actual))
 
@@ -102,8 +119,8 @@ class SqlCounters:
 
 def _decide(connection: Connection, steps: Sequence[_Step]) -> Sequence[Verdict | bool | Exception]:
     held = _take(connection, [step.id for step in steps if isinstance(step, _Settle)])
-    asked = [step.reservation for step in steps if isinstance(step, _Reserve)]
-    books = Books(_load(connection, [*asked, *held.values()]), held)
+    asked = [_claims(step, held) for step in steps]
+    books = Books(_load(connection, chain.from_iterable(asked)), held)
     before = {key: bucket.value for key, bucket in books.buckets.items()}
     results = [_step(books, step) for step in steps]
     _save(connection, books, before)
@@ -114,7 +131,16 @@ def _decide(connection: Connection, steps: Sequence[_Step]) -> Sequence[Verdict 
     return results
 
 
+def _claims(step: _Step, held: Mapping[str, Reservation]) -> Sequence[Claim]:
+    if isinstance(step, _Count):
+        return step.claims
+    reservation = step.reservation if isinstance(step, _Reserve) else held.get(step.id)
+    return reservation.claims if reservation else ()
+
+
 def _step(books: Books, step: _Step) -> Verdict | bool | Exception:
+    if isinstance(step, _Count):
+        return books.count(step.claims)
     if isinstance(step, _Settle):
         return books.settle(step.id, step.actual, step.now)
     try:
@@ -135,7 +161,7 @@ def _reap(connection: Connection, now: float, limit: int) -> Sequence[Reservatio
     )
     held = _take(connection, connection.scalars(dead).all())
     found = list(held.values())
-    books = Books(_load(connection, found), held)
+    books = Books(_load(connection, [claim for reservation in found for claim in reservation.claims]), held)
     for reservation in found:
         books.settle(reservation.id, None, now)
     _save(connection, books, {})
@@ -166,8 +192,8 @@ def _take(connection: Connection, ids: Sequence[str]) -> dict[str, Reservation]:
     return {row[0]: load_reservation(*row) for row in rows}
 
 
-def _load(connection: Connection, affected: Iterable[Reservation]) -> dict[str, Bucket]:
-    expiries = {claim.key: claim.expires_at for reservation in affected for claim in reservation.claims}
+def _load(connection: Connection, claims: Iterable[Claim]) -> dict[str, Bucket]:
+    expiries = {claim.key: claim.expires_at for claim in claims}
     if not expiries:
         return {}
     statements = STATEMENTS[connection.dialect.name]

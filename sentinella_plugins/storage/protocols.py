@@ -60,6 +60,11 @@ class Counters(Protocol):
         What a call reserved that was cancelled or ended in `Unavailable` is released again."""
         ...
 
+    async def count(self, claims: Sequence[Claim]) -> Verdict:
+        """Reserves and settles in one step: for what is used at once, so that there is nothing to settle or
+        reap. `ValueError` as above, and for a gauge. After `Unavailable` it may have been counted."""
+        ...
+
     async def settle(self, reservation_id: str, actual: Mapping[str, int]) -> bool:
         """Replaces reserved amounts by actual ones (by bucket key; an absent key keeps its amount) and
         forgets the reservation. `False`, and no change, when it is unknown, settled or reaped: settling twice

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sentinella_plugins.storage.protocols import Claim, Reservation
 
 
-def dump_claims(claims: tuple[Claim, ...]) -> str:
+def dump_claims(claims: Sequence[Claim]) -> str:
     return json.dumps([(claim.key, claim.amount, claim.limit, claim.expires_at) for claim in claims])
 
 

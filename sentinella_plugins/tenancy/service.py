@@ -163,21 +163,26 @@ class TenancyService:
             pair
             for scope, limits in scopes.items()
             for pair in claims(scope, limits, estimate or _NOTHING, now)
-            if not (answered and pair[0].quantity in ("tokens", "cost"))
+            if not (answered and pair[0].quantity != "requests")
         ]
         own = tuple(claim for _, claim in wanted)
+        if answered and not own:
+            return call.with_note(UNCOUNTED)
         if (known := self._refusals.known_for(scopes, own, now)) is not None:
             raise await self._refused(call, known, now)
         reservation = Reservation(new_id("resv"), self._keeper.owner, own, _memo(call))
-        verdict = await self._counters.reserve(reservation)
+        # What is kept is given at once and costs nothing: there is nothing to hold, or to give back.
+        verdict = await (self._counters.count(own) if answered else self._counters.reserve(reservation))
         uses = tuple(
             _use(spec, claim, used) for (spec, claim), used in zip(wanted, verdict.used, strict=True)
         )
         if not verdict.granted:
             raise await self._refused(call, self._refusal(uses, verdict.refused, now), now)
+        call = call.with_note(standing(uses, now))
+        if answered:
+            return call
         held = Held(reservation.id, call.model, tuple((spec.quantity, claim) for spec, claim in wanted))
-        notes = {**call.notes, Held: held, Standing: standing(uses, now)}
-        return call.evolve(estimate=estimate, notes=notes)
+        return call.evolve(estimate=estimate, notes={**call.notes, Held: held})
 
     def _limits(self, call: Call, tenant: Tenant) -> dict[str, Limits]:
         return dict(zip(_scopes(call.principal), (tenant.limits, call.principal.limits), strict=True))

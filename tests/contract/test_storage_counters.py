@@ -113,6 +113,28 @@ async def test_settling_replaces_what_was_reserved_once(counters: Counters) -> N
     }
 
 
+async def test_what_is_counted_is_used_and_leaves_nothing_to_settle(counters: Counters) -> None:
+    assert (await counters.count([window("a", 1, 2), window("b", 5)])).used == (1, 5)
+    assert (await counters.count([window("a", 1, 2), window("c", 1)])).granted
+    refused = await counters.count([window("b", 1), window("a", 1, 2)])
+    assert refused.refused == (1,) and refused.used == (5, 2)
+    assert await counters.read(["a", "b", "c"]) == {"a": 2, "b": 5, "c": 1}
+    assert not await counters.release("") and await counters.reap(10**9) == []
+
+
+async def test_what_is_counted_and_reserved_at_once_never_passes_the_limit(counters: Counters) -> None:
+    counted = [counters.count([window("a", 1, 20)]) for _ in range(30)]
+    reserved = [counters.reserve(hold(f"r{at}", window("a", 1, 20))) for at in range(30)]
+    verdicts = await asyncio.gather(*(one for pair in zip(counted, reserved, strict=True) for one in pair))
+    assert sum(verdict.granted for verdict in verdicts) == 20
+    assert await counters.read(["a"]) == {"a": 20}
+
+
+async def test_a_gauge_cannot_only_be_counted(counters: Counters) -> None:
+    with pytest.raises(ValueError, match="gauge"):
+        await counters.count([gauge("running")])
+
+
 async def test_simultaneous_settles_count_once(counters: Counters) -> None:
     await counters.reserve(hold("a", window("tokens", 100)))
     answers = await asyncio.gather(*(counters.settle("a", {"tokens": 40}) for _ in range(20)))

@@ -24,6 +24,7 @@ AMOUNTS = st.integers(0, 8)
 CLAIMS = st.dictionaries(st.sampled_from(KEYS), st.tuples(AMOUNTS, st.none() | st.integers(0, 12)))
 STEPS = st.one_of(
     st.tuples(st.just("reserve"), IDS, OWNERS, CLAIMS),
+    st.tuples(st.just("count"), CLAIMS),
     st.tuples(st.just("settle"), IDS, st.dictionaries(st.sampled_from(KEYS), AMOUNTS)),
     st.tuples(st.just("release"), IDS),
     st.tuples(st.just("beat"), OWNERS, st.integers(0, 90)),
@@ -54,6 +55,11 @@ class Model:
         )
         if not refused:
             self.held[reservation.id] = reservation, now
+        return refused
+
+    def count(self, claims: tuple[Claim, ...], now: float) -> tuple[int, ...]:
+        refused = self.reserve(Reservation("counted", "nobody", claims), now)
+        self.settle("counted", {claim.key: claim.amount for claim in claims})
         return refused
 
     def settle(self, identity: str, actual: dict[str, int] | None) -> bool:
@@ -110,6 +116,12 @@ class Both:
         verdict = await self.counters.reserve(reservation)
         assert verdict.refused == self.model.reserve(reservation, self.clock.now())
         assert verdict.used == tuple(self.model.used(claim.key) for claim in reservation.claims)
+
+    async def count(self, wanted: dict[str, tuple[int, int | None]]) -> None:
+        claims = self.claims({key: value for key, value in wanted.items() if key != "gauge"})
+        verdict = await self.counters.count(claims)
+        assert verdict.refused == self.model.count(claims, self.clock.now())
+        assert verdict.used == tuple(self.model.used(claim.key) for claim in claims)
 
     async def reserve_again(self, reservation: Reservation) -> None:
         """A store may look at the limits first: then an id in use is refused like any other."""

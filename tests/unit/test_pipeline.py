@@ -47,7 +47,7 @@ def call() -> Call:
 
 
 def corridor(*rooms: Room) -> Pipeline:
-    return Pipeline(gate=rooms[:1], inbound=rooms[1:], outbound=rooms)
+    return Pipeline(gate=rooms[:1], inbound=rooms[1:], outbound=(), books=rooms)
 
 
 @pytest.mark.asyncio
@@ -90,6 +90,16 @@ async def test_a_room_that_breaks_keeps_no_other_from_its_books() -> None:
     pipeline = corridor(Room("a", diary), Room("b", diary, breaks=True), Room("c", diary))
     await pipeline.leave(call(), Outcome(status="success"))
     assert diary == ["out a", "out c"]
+
+
+@pytest.mark.asyncio
+async def test_rooms_that_only_look_come_before_the_books_which_are_written_together() -> None:
+    diary: list[str] = []
+    slow, quick, looks = Room("slow", diary, takes=0.05), Room("quick", diary), Room("looks", diary)
+    pipeline = Pipeline(gate=(), inbound=(), outbound=(looks,), books=(slow, quick))
+    await pipeline.leave(call(), Outcome(status="success"))
+    await pipeline.refuse(call(), Forbidden())
+    assert diary == ["out looks", "out quick", "out slow", "out looks", "out slow", "out quick"]
 
 
 @pytest.mark.asyncio

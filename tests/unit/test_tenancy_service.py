@@ -13,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sentinella_plugins.kernel.call import Call, Estimate, Json, Outcome, Principal, Status, Usage
+from sentinella_plugins.kernel.call import (
+    Answered,
+    Call,
+    Estimate,
+    Json,
+    Outcome,
+    Principal,
+    Reply,
+    Status,
+    Usage,
+)
 from sentinella_plugins.kernel.catalogue import ModelCard
 from sentinella_plugins.kernel.clock import ManualClock
 from sentinella_plugins.kernel.errors import (
@@ -30,7 +40,7 @@ from sentinella_plugins.kernel.standing import Standing
 from sentinella_plugins.storage.counters_memory import MemoryCounters
 from sentinella_plugins.storage.counters_sql import SqlCounters
 from sentinella_plugins.storage.database import Database
-from sentinella_plugins.storage.protocols import Counters, Reservation, Verdict
+from sentinella_plugins.storage.protocols import Claim, Counters, Reservation, Verdict
 from sentinella_plugins.tenancy.config import TenancyConfig
 from sentinella_plugins.tenancy.limits import claims
 from sentinella_plugins.tenancy.models import Held, NewTenant, Preferences, TenantPatch
@@ -81,6 +91,10 @@ class Watched(MemoryCounters):
     async def reserve(self, reservation: Reservation) -> Verdict:
         self._check()
         return await super().reserve(reservation)
+
+    async def count(self, claims: Sequence[Claim]) -> Verdict:
+        self._check()
+        return await super().count(claims)
 
     async def settle(self, reservation_id: str, actual: Mapping[str, int]) -> bool:
         self._check()
@@ -307,6 +321,36 @@ async def test_standing_counts_what_is_reserved(tmp_path: Path) -> None:
         assert (standing.limit, standing.remaining, standing.reset_s) == (5, 4, 60)
         left = {"requests_per_minute": 4, "requests_per_hour": 8, "cost_per_day_usd": "0.999"}
         assert standing.budget_left == left
+
+
+@pytest.mark.asyncio
+async def test_what_is_kept_counts_as_a_request_and_holds_nothing(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        limits = {
+            "requests_per_day": 2,
+            "tokens_per_minute": 1,
+            "cost_per_day_usd": "0",
+            "max_concurrency": 1,
+        }
+        await at.tenant(limits=limits)
+        answered = call().with_note(Answered(Reply({}, "cache")))
+        for left in (1, 0):
+            counted = await at.tenancy.reserve(answered)
+            standing = counted.note(Standing)
+            assert standing is not None and standing.budget_left == {"requests_per_day": left}
+            asked = at.counters.asked
+            await at.tenancy.settle(counted, outcome(cached=True))
+            assert at.counters.asked == asked
+        assert await at.used() == {"requests_per_day": 2}
+        assert (await at.refused(answered)).code == "rate_limit_day"
+
+
+@pytest.mark.asyncio
+async def test_what_is_kept_needs_no_store_when_requests_are_not_limited(tmp_path: Path) -> None:
+    async with office(tmp_path) as at:
+        await at.tenant(limits={"cost_per_day_usd": "1"})
+        await at.tenancy.reserve(call().with_note(Answered(Reply({}, "cache"))))
+        assert at.counters.asked == 0
 
 
 @pytest.mark.asyncio

@@ -1,7 +1,7 @@
--- KEYS: the reservation. ARGV: prefix, now, grace, id, owner, claims, memo.
+-- KEYS: the reservation. ARGV: prefix, now, grace, id, owner, claims, memo; without an id it is only counted.
 -- Answers {granted, used...}, then the zero-based indexes of refused claims after a -1; nothing when the id is in use.
 local prefix, now, grace, id, owner = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
-if redis.call('EXISTS', KEYS[1]) == 1 then
+if id ~= '' and redis.call('EXISTS', KEYS[1]) == 1 then
   return {}
 end
 local claims = cjson.decode(ARGV[6])
@@ -23,9 +23,11 @@ if #refused == 0 then
       redis.call('INCRBY', bucket, digits(claim[2]))
     end
   end
-  redis.call('HSET', KEYS[1], 'owner', owner, 'claims', ARGV[6], 'memo', ARGV[7])
-  redis.call('ZADD', prefix .. 'o:' .. owner, ARGV[2], id)
-  redis.call('SADD', prefix .. 'owners', owner)
+  if id ~= '' then
+    redis.call('HSET', KEYS[1], 'owner', owner, 'claims', ARGV[6], 'memo', ARGV[7])
+    redis.call('ZADD', prefix .. 'o:' .. owner, ARGV[2], id)
+    redis.call('SADD', prefix .. 'owners', owner)
+  end
 end
 local answer = { 1, unpack(used) }
 if #refused > 0 then
