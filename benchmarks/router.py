@@ -1,7 +1,8 @@
 """The router against simpler ones and LiteLLM's complexity router: `python -m benchmarks.router`.
 
-Reads `router/dev_*.jsonl.gz` in `SENTINELLA_BENCH_DATA` (default `../shared/data`). Of sets with costs,
-every other row calibrates and the rest is judged; of sets of two models nothing was seen before.
+Reads `router/dev_*.jsonl.gz` in `SENTINELLA_BENCH_DATA` (default `../shared/data`). Of sets with costs, a
+random half of the rows calibrates and the rest is judged, `--splits` times; what is shown are means. Of sets
+of two models nothing was seen before.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +24,7 @@ from sentinella_plugins.router.evaluation import BUDGETS, Evaluation
 from sentinella_plugins.router.measures import Point
 from sentinella_plugins.router.prediction import Predictor
 from sentinella_plugins.router.rows import Row, read_rows
+from sentinella_plugins.router.splits import SPLITS, halved
 from sentinella_plugins.vectors.minilm import MiniLM
 
 WIDTH, HEIGHT, EDGE = 640, 400, 60
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--svg", type=Path, help="Plot of cost and quality on --plot's rows.")
     parser.add_argument("--plot", default="arc_challenge")
+    parser.add_argument("--splits", type=int, default=SPLITS)
     chosen = parser.parse_args()
     folder = Path(os.environ.get("SENTINELLA_BENCH_DATA", "../shared/data")) / "router"
     files = chosen.data or sorted(folder.glob("dev_*.jsonl.gz"))
@@ -49,7 +53,7 @@ def main() -> None:
     results = {}
     for file in files:
         name = file.name.removesuffix(".jsonl.gz")
-        results[name], curves = measured(read_rows([file]))
+        results[name], curves = measured(read_rows([file]), chosen.splits)
         show(name, results[name])
         if chosen.svg and chosen.plot in name:
             chosen.svg.write_text(plot(curves, name))
@@ -57,15 +61,14 @@ def main() -> None:
         chosen.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def measured(rows: Sequence[Row]) -> tuple[Mapping[str, Any], Curves]:
-    halves = (rows[::2], rows[1::2]) if rows[0].costs else ((), rows)
-    known, judged = halves
-    evaluation = Evaluation(
-        judged, Predictor.load(), MiniLM().encode, calibrate=known, complexity=complexities
-    )
-    report = evaluation.report()
-    budgets = evaluation.within_budgets(report) if report.curves else {}
-    return {**report.public, "rows": len(judged), "quality_at_cost_share": budgets}, report.curves
+def measured(rows: Sequence[Row], splits: int) -> tuple[Mapping[str, Any], Curves]:
+    predictor, encode = Predictor.load(), MiniLM().encode
+    if not rows[0].costs:
+        public = Evaluation(rows, predictor, encode, complexity=complexities).report().public
+        return {**public, "rows": len(rows), "quality_at_cost_share": {}, "cost_shares": {}}, {}
+    found = halved(rows, predictor, encode, splits=splits, complexity=complexities)
+    told = {"rows": len(rows), "quality_at_cost_share": found.budgets, "cost_shares": found.shares}
+    return {**found.public, **told}, found.reports[0].curves
 
 
 def show(name: str, result: Mapping[str, Any]) -> None:
@@ -80,6 +83,11 @@ def show(name: str, result: Mapping[str, Any]) -> None:
         table.add_row(router, *("-" if value is None else f"{value:.3g}" for value in values))
     console = Console(width=150)
     console.print(table)
+    for router, shares in result["cost_shares"].items():
+        console.print(
+            f"{router}: within 0.5 points of the best single model at {np.mean(shares):.0%} of its cost "
+            f"({min(shares):.0%} to {max(shares):.0%} in {len(shares)} splits)"
+        )
     took = result["decision_ms"]
     console.print(f"decision: p50 {took['p50']:.3f} ms, p99 {took['p99']:.3f} ms, embedding excluded\n")
 

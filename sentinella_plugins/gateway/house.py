@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import importlib
 import logging
 import os
@@ -109,6 +110,9 @@ class House:
     async def _keep_trying(self) -> None:
         for step in (self.app.open, self.pipe.open, self._make_deployments_ready, self._warm_up):
             await self._insist(step)
+        # What is loaded by now stays: a full collection of LiteLLM's million of objects would hold up every
+        # call for half a second.
+        gc.freeze()
         self._open = True
         self._tried.set()
         announce(self._keys, self.settings.data_dir, os.environ)
