@@ -43,6 +43,7 @@ from sentinella_plugins.router.stage import RouterStage
 from sentinella_plugins.settings import Settings
 from sentinella_plugins.storage import open_storage
 from sentinella_plugins.storage.entries import open_entries
+from sentinella_plugins.storage.shared import SharedValues, open_shared
 from sentinella_plugins.templates.service import TemplatesService
 from sentinella_plugins.templates.stage import TemplatesStage
 from sentinella_plugins.tenancy.service import TenancyService
@@ -106,6 +107,7 @@ class Sentinella:
 
     def _build_memory_and_cache(self) -> None:
         database, settings, metrics = self.storage.database, self.settings, self.tracing.metrics
+        self.histories = self._histories()
         self.memory = MemoryService(
             database,
             self.catalogue,
@@ -114,6 +116,7 @@ class Sentinella:
             settings.memory,
             ask=self._asks,
             encoder=self.encoder,
+            shared=self.histories,
         )
         self.entries = open_entries(settings.storage, database, self.clock, log_size=settings.cache.log_size)
         self.cache = CacheService(
@@ -129,6 +132,18 @@ class Sentinella:
             on_check=metrics.cache_checked,
         )
         self.cache.ask = self._asks
+
+    def _histories(self) -> SharedValues | None:
+        config = self.settings.memory.shared
+        if not config.enabled:
+            return None
+        return open_shared(
+            self.settings.storage,
+            "memory",
+            max_bytes=config.max_bytes,
+            ttl_s=config.ttl_s,
+            timeout_s=config.timeout_s,
+        )
 
     def _build_router_tools_and_templates(self) -> None:
         database, settings = self.storage.database, self.settings
@@ -179,11 +194,21 @@ class Sentinella:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for room in (self.cache, self.router, self.templates, self.tools, self.encoder, self.fallback):
+        for room in (
+            self.cache,
+            self.router,
+            self.templates,
+            self.memory,
+            self.tools,
+            self.encoder,
+            self.fallback,
+        ):
             await room.close()
         await self.auth.close()
         await self.accounting.close()
         await self.entries.close()
+        if self.histories is not None:
+            await self.histories.close()
         await self.storage.close()
 
     async def _forget(self, event: TenantDeleted) -> None:

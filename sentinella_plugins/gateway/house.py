@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
 import gc
 import importlib
 import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
@@ -110,9 +112,7 @@ class House:
     async def _keep_trying(self) -> None:
         for step in (self.app.open, self.pipe.open, self._make_deployments_ready, self._warm_up):
             await self._insist(step)
-        # What is loaded by now stays: a full collection of LiteLLM's million of objects would hold up every
-        # call for half a second.
-        gc.freeze()
+        _settle_heap()
         self._open = True
         self._tried.set()
         announce(self._keys, self.settings.data_dir, os.environ)
@@ -150,6 +150,15 @@ class House:
         if not demo.enabled:
             return None
         return demo.url or await self._demo.url()
+
+
+def _settle_heap() -> None:
+    """What is loaded by now stays, what loading took goes back to the system. A full collection of LiteLLM's
+    million of objects would hold up every call for half a second."""
+    gc.collect()
+    gc.freeze()
+    with suppress(AttributeError, OSError):  # glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _timeouts(settings: Settings) -> Timeouts:

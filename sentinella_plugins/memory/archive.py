@@ -73,8 +73,8 @@ class Archive:
     async def delete(self, head: Head) -> None:
         await self._database.write(lambda connection: _delete(connection, [head.ref]))
 
-    async def delete_some(self, shelf: Shelf) -> int:
-        """At most a hundred; how many it were."""
+    async def delete_some(self, shelf: Shelf) -> Sequence[str]:
+        """At most a hundred; which `ref`s it were."""
         oldest = select(sessions.c.ref).where(shelf.condition()).order_by(sessions.c.ref).limit(_BATCH)
         return await self._database.write(
             lambda connection: _delete(connection, list(connection.scalars(oldest)))
@@ -88,7 +88,7 @@ class Archive:
             connection.execute(delete(leases).where(leases.c.until <= now))
             if before is None:
                 return 0
-            return _delete(connection, list(connection.scalars(_old(before, now, limit))))
+            return len(_delete(connection, list(connection.scalars(_old(before, now, limit)))))
 
         return await self._database.write(trim)
 
@@ -101,8 +101,8 @@ def _old(before: float, now: float, limit: int) -> Select[tuple[str]]:
     return select(sessions.c.ref).where(old, ~running).order_by(sessions.c.updated_at).limit(limit)
 
 
-def _delete(connection: Connection, refs: Sequence[str]) -> int:
+def _delete(connection: Connection, refs: Sequence[str]) -> Sequence[str]:
     if refs:
         for table in (kept, facts, sessions):
             connection.execute(delete(table).where(table.c.ref.in_(refs)))
-    return len(refs)
+    return refs

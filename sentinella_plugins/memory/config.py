@@ -38,6 +38,38 @@ class RecallConfig(BaseModel):
     )
 
 
+class SharedConfig(BaseModel):
+    """Histories that all workers and machines share, in the Redis of `storage.redis_url`; without one each
+    worker has its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(
+        default=True, description="Keep histories in Redis when there is one, beside the database."
+    )
+    ttl_s: float = Field(
+        default=900.0, gt=0, le=86_400, description="How long a history stays there, in seconds."
+    )
+    max_tail_bytes: int = Field(
+        default=256_000,
+        ge=1,
+        le=10_000_000,
+        description="Largest history that is kept there, in bytes; larger ones are read from the database.",
+    )
+    max_bytes: int = Field(
+        default=256_000_000,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Bytes of all histories there; beyond it those that end first make room.",
+    )
+    timeout_s: float = Field(
+        default=0.25,
+        gt=0,
+        le=60,
+        description="Longest wait for Redis, in seconds; then the database is read.",
+    )
+
+
 class MemoryConfig(BaseModel):
     """Conversations by `session_id`."""
 
@@ -183,6 +215,7 @@ class MemoryConfig(BaseModel):
     cache_bytes: int = Field(
         default=16_000_000, ge=0, le=10_000_000_000, description="Bytes of history that a worker remembers."
     )
+    shared: SharedConfig = SharedConfig()
     recall: RecallConfig = RecallConfig()
 
     @model_validator(mode="after")

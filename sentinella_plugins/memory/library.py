@@ -10,14 +10,16 @@ from sentinella_plugins.memory.archive import Archive, Shelf
 from sentinella_plugins.memory.config import MemoryConfig
 from sentinella_plugins.memory.models import Head, Message, SessionNotFound
 from sentinella_plugins.memory.summaries import Summaries
+from sentinella_plugins.memory.tails import Tails
 
 _EXPORTED_AT_ONCE = 200
 
 
 class Library:
-    def __init__(self, archive: Archive, summaries: Summaries, config: MemoryConfig) -> None:
+    def __init__(self, archive: Archive, summaries: Summaries, tails: Tails, config: MemoryConfig) -> None:
         self._archive = archive
         self._summaries = summaries
+        self._tails = tails
         self._config = config
 
     def shelf(self, who: Principal, tenant: str | None = None) -> Shelf:
@@ -61,13 +63,16 @@ class Library:
         return await self._summaries.bring_up(head, who, all_but_last=True)
 
     async def delete(self, shelf: Shelf, session_id: str) -> None:
-        await self._archive.delete(await self.get(shelf, session_id))
+        head = await self.get(shelf, session_id)
+        await self._archive.delete(head)
+        await self._tails.drop(shelf.tenant, [head.ref])
 
     async def delete_all(self, shelf: Shelf) -> int:
         """How many it were."""
         total = 0
         while gone := await self._archive.delete_some(shelf):
-            total += gone
+            total += len(gone)
+            await self._tails.drop(shelf.tenant, gone)
         return total
 
 

@@ -41,12 +41,14 @@ from sentinella_plugins.memory.models import (
 )
 from sentinella_plugins.memory.recall import Recall
 from sentinella_plugins.memory.seats import Seats
+from sentinella_plugins.memory.shared_tails import SharedTails
 from sentinella_plugins.memory.store import SessionStore
 from sentinella_plugins.memory.summaries import Summaries
-from sentinella_plugins.memory.tails import Tails
+from sentinella_plugins.memory.tails import OwnTails, Tails
 from sentinella_plugins.memory.waiting import Unsaved
 from sentinella_plugins.memory.wording import recall_message, summary_message
 from sentinella_plugins.storage.database import Database
+from sentinella_plugins.storage.shared import SharedValues
 from sentinella_plugins.vectors.models import Encoder
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ _TRIMS_AT_ONCE = 20
 class MemoryService:
     """`run` must run: it keeps this worker's turns alive, makes summaries and deletes what is old.
 
-    Without `ask` summaries are extractive; without `encoder` nothing is recalled from other sessions.
+    Without `ask` summaries are extractive; without `encoder` nothing is recalled from other sessions; without
+    `shared` each worker remembers histories by itself.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class MemoryService:
         *,
         ask: Ask | None = None,
         encoder: Encoder | None = None,
+        shared: SharedValues | None = None,
     ) -> None:
         self._store = SessionStore(database)
         self._archive = Archive(database)
@@ -80,7 +84,8 @@ class MemoryService:
         self._clock = clock
         self._config = config
         self._seats = Seats(self._store, clock, config)
-        self._tails = Tails(config.cache_sessions, config.cache_bytes)
+        own = OwnTails(config.cache_sessions, config.cache_bytes)
+        self._tails: Tails = own if shared is None else SharedTails(own, shared, clock, config, self._report)
         self._summaries = Summaries(MinuteStore(database), ask, catalogue.count_prompt, clock, config)
         recalls = encoder is not None and config.recall.enabled
         self._recall = Recall(FactStore(database), encoder, config.recall) if encoder and recalls else None
@@ -89,7 +94,7 @@ class MemoryService:
         )
         self._unsaved = Unsaved(self._store, config.max_unsaved)
         self._report_from = self._trim_from = clock.monotonic()
-        self.library = Library(self._archive, self._summaries, config)
+        self.library = Library(self._archive, self._summaries, self._tails, config)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -99,10 +104,15 @@ class MemoryService:
         await asyncio.gather(*loops)
 
     async def idle(self) -> None:
-        """Until no summary and no statement waits."""
+        """Until no summary, no statement and no history waits."""
         await self._summaries.idle()
+        await self._tails.idle()
         if self._recall is not None:
             await self._recall.idle()
+
+    async def close(self) -> None:
+        """Waits for histories on their way to other workers."""
+        await self._tails.idle()
 
     async def round(self) -> None:
         """Heartbeat, turns that could not be saved, and clearing up."""
@@ -199,7 +209,7 @@ class MemoryService:
         return shed
 
     async def _tail(self, head: Head) -> tuple[Message, ...]:
-        found = self._tails.get(head)
+        found = await self._tails.get(head)
         if found is None:
             config = self._config
             found = await self._store.tail(head, config.max_loaded_messages, config.max_history_tokens)

@@ -145,7 +145,7 @@ async def test_pages_and_deletion_stay_inside_the_tenant(stores: Stores) -> None
     assert [h.ref for h in heads] == sorted((h.ref for h in heads), reverse=True)
     assert await stores.archive.page(ALL, 2, heads[1].ref) == heads[2:4]
     assert await stores.turns.count("acme", 3) == 3
-    assert await stores.archive.delete_some(ALL) == 5
+    assert len(await stores.archive.delete_some(ALL)) == 5
     assert await stores.turns.count("acme", 10) == 0
     assert await stores.turns.count("other", 10) == 5
 

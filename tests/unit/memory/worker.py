@@ -22,6 +22,7 @@ from sentinella_plugins.memory.models import Message
 from sentinella_plugins.memory.service import MemoryService
 from sentinella_plugins.memory.stage import MemoryStage
 from sentinella_plugins.storage.database import Database
+from sentinella_plugins.storage.shared import SharedValues
 from sentinella_plugins.vectors.models import Encoding
 
 _numbers = itertools.count()
@@ -80,7 +81,9 @@ class Summariser:
 
 
 class Worker:
-    def __init__(self, database: Database, clock: Clock, **settings: object) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, shared: SharedValues | None = None, **settings: object
+    ) -> None:
         self.database = database
         self.told: list[PartFailed] = []
         self.catalogue = Words()
@@ -89,7 +92,14 @@ class Worker:
         events.subscribe(PartFailed, self._hear)
         config = MemoryConfig.model_validate({"poll_s": 0.01, **settings})
         self.service = MemoryService(
-            database, self.catalogue, events, clock, config, ask=self.summariser, encoder=Letters()
+            database,
+            self.catalogue,
+            events,
+            clock,
+            config,
+            ask=self.summariser,
+            encoder=Letters(),
+            shared=shared,
         )
         self.stage = MemoryStage(self.service)
 
@@ -110,12 +120,14 @@ class Worker:
 
 
 @asynccontextmanager
-async def opened(url: str, clock: Clock | None = None, **settings: object) -> AsyncIterator[Worker]:
+async def opened(
+    url: str, clock: Clock | None = None, shared: SharedValues | None = None, **settings: object
+) -> AsyncIterator[Worker]:
     """A worker whose loops run."""
     clock = clock or SystemClock()
     database = Database(url, clock=clock)
     await database.open()
-    worker = Worker(database, clock, **settings)
+    worker = Worker(database, clock, shared, **settings)
     running = asyncio.create_task(worker.service.run())
     try:
         yield worker
@@ -123,6 +135,7 @@ async def opened(url: str, clock: Clock | None = None, **settings: object) -> As
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+        await worker.service.close()
         await database.close()
 
 
