@@ -63,9 +63,11 @@ def demo(folder: Path) -> Server:
 
 
 def teach(demo_port: int) -> None:
-    """Streams of exactly `CHUNKS` pieces."""
-    rule = {"match": {"stream": True}, "reply": {"chunks": CHUNKS}}
-    expect(ask(demo_port, "POST", "/_demo/rules", rule), 201, "the demo's rule")
+    """Streams of exactly `CHUNKS` pieces, and one answer to every wording of the question: the demo's own
+    repeats what was asked, and the cache's checks would find that its near hits are wrong."""
+    for stream, reply in ((True, {"chunks": CHUNKS}), (False, {"text": "Paris, since the tenth century."})):
+        rule = {"match": {"stream": stream}, "reply": reply}
+        expect(ask(demo_port, "POST", "/_demo/rules", rule), 201, "the demo's rule")
 
 
 def bare(folder: Path, demo_url: str) -> Server:
