@@ -68,6 +68,12 @@ class SharedConfig(BaseModel):
         le=60,
         description="Longest wait for Redis, in seconds; then the database is read.",
     )
+    max_waiting: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Histories on their way to Redis in one worker; those beyond are not written.",
+    )
 
 
 class MemoryConfig(BaseModel):

@@ -82,7 +82,7 @@ class Summariser:
 
 class Worker:
     def __init__(
-        self, database: Database, clock: Clock, shared: SharedValues | None = None, **settings: object
+        self, database: Database, clock: Clock, values: SharedValues | None = None, **settings: object
     ) -> None:
         self.database = database
         self.told: list[PartFailed] = []
@@ -99,7 +99,7 @@ class Worker:
             config,
             ask=self.summariser,
             encoder=Letters(),
-            shared=shared,
+            shared=values,
         )
         self.stage = MemoryStage(self.service)
 
@@ -121,13 +121,13 @@ class Worker:
 
 @asynccontextmanager
 async def opened(
-    url: str, clock: Clock | None = None, shared: SharedValues | None = None, **settings: object
+    url: str, clock: Clock | None = None, values: SharedValues | None = None, **settings: object
 ) -> AsyncIterator[Worker]:
     """A worker whose loops run."""
     clock = clock or SystemClock()
     database = Database(url, clock=clock)
     await database.open()
-    worker = Worker(database, clock, shared, **settings)
+    worker = Worker(database, clock, values, **settings)
     running = asyncio.create_task(worker.service.run())
     try:
         yield worker
