@@ -130,11 +130,17 @@ class Lookup:
         return self._answered(call, hit)
 
     async def _search(self, call: Call, keeping: Keeping) -> tuple[Hit | None, Keeping]:
-        entry = await self._shelf.find(call.principal.tenant, keeping.keys.entry_id)
-        hit = None if entry is None else await self._usable(call, keeping.wish, entry)
-        if hit is not None:
-            return hit, keeping
-        keeping = await self._encoded(call, keeping)
+        # The question is encoded while the store looks for the same one: both take their time elsewhere.
+        encoding = asyncio.ensure_future(self._encoded(call, keeping))
+        try:
+            entry = await self._shelf.find(call.principal.tenant, keeping.keys.entry_id)
+            hit = None if entry is None else await self._usable(call, keeping.wish, entry)
+            if hit is not None:
+                return hit, keeping
+            keeping = await encoding
+        finally:
+            encoding.cancel()
+            await asyncio.gather(encoding, return_exceptions=True)
         if keeping.encoding is None:
             return None, keeping
         try:

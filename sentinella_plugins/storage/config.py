@@ -17,8 +17,9 @@ class StorageConfig(BaseModel):
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="`redis://host:6379/0` (or `rediss://`, `unix://`): counters of limits live there, so "
-        "that several machines share them. Default: `REDIS_URL`, else the counters live in the SQL database.",
+        description="`redis://host:6379/0` (or `rediss://`, `unix://`): counters of limits, kept answers "
+        "and copies of histories live there, so that several machines share them. Default: `REDIS_URL`, else "
+        "the SQL database has them.",
     )
     pool_size: int = Field(
         default=5, ge=1, le=100, description="Reader connections per worker to the SQL database."
