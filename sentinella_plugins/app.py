@@ -117,6 +117,7 @@ class Sentinella:
             ask=self._asks,
             encoder=self.encoder,
             shared=self.histories,
+            on_summary=metrics.session_summarised,
         )
         self.entries = open_entries(settings.storage, database, self.clock, log_size=settings.cache.log_size)
         self.cache = CacheService(

@@ -122,6 +122,22 @@ class CacheMark:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """What memory put before a call: messages word for word, and whether a summary stands for older ones."""
+
+    messages: int
+    summarised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The template that a call was made with."""
+
+    template: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """Why a call goes to its model. `candidates` are names, best first; `ms` is what choosing took."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sentinella_plugins.kernel.access import Recent
 from sentinella_plugins.kernel.asking import Ask
-from sentinella_plugins.kernel.call import Call, Json, Outcome
+from sentinella_plugins.kernel.call import Call, Json, Outcome, Recalled
 from sentinella_plugins.kernel.catalogue import Catalogue
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import BadRequest, Unavailable
@@ -62,7 +62,8 @@ class MemoryService:
     """`run` must run: it keeps this worker's turns alive, makes summaries and deletes what is old.
 
     Without `ask` summaries are extractive; without `encoder` nothing is recalled from other sessions; without
-    `shared` each worker remembers histories by itself.
+    `shared` each worker remembers histories by itself. `on_summary` is told who wrote one: `model` or
+    `extractive`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class MemoryService:
         ask: Ask | None = None,
         encoder: Encoder | None = None,
         shared: SharedValues | None = None,
+        on_summary: Callable[[str], None] = lambda _kind: None,
     ) -> None:
         self._store = SessionStore(database)
         self._archive = Archive(database)
@@ -86,7 +88,9 @@ class MemoryService:
         self._seats = Seats(self._store, clock, config)
         own = OwnTails(config.cache_sessions, config.cache_bytes)
         self._tails: Tails = own if shared is None else SharedTails(own, shared, clock, config, self._report)
-        self._summaries = Summaries(MinuteStore(database), ask, catalogue.count_prompt, clock, config)
+        self._summaries = Summaries(
+            MinuteStore(database), ask, catalogue.count_prompt, clock, config, on_summary
+        )
         recalls = encoder is not None and config.recall.enabled
         self._recall = Recall(FactStore(database), encoder, config.recall) if encoder and recalls else None
         self._counted: Recent[str, int] = Recent(
@@ -178,12 +182,14 @@ class MemoryService:
             before = [recall_message(facts)] if facts else []
         own = {**call.body, "messages": [*system, *before, *said.turn]}
         left = await self._room(call, own)
-        if head is not None and head.summary and head.summary_tokens <= left:
+        summarised = head is not None and bool(head.summary) and head.summary_tokens <= left
+        if head is not None and head.summary and summarised:
             before.insert(0, summary_message(head.summary))
             left -= head.summary_tokens
         history = paired([message.body for message in fit(held.tail, said.turn, left)], said.turn)
         body = {**call.body, "messages": [*system, *before, *history, *said.turn]}
-        return call.evolve(body=body).with_note(held)
+        recalled = Recalled(len(history), summarised)
+        return call.evolve(body=body, notes={**call.notes, Remembered: held, Recalled: recalled})
 
     async def _room(self, call: Call, own: Json) -> int:
         card = self._catalogue.find(call.model)

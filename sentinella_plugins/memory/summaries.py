@@ -37,8 +37,15 @@ class Summaries:
     """`run` must run. One summary of a session at a time, in all workers."""
 
     def __init__(
-        self, store: MinuteStore, ask: Ask | None, count: Count, clock: Clock, config: MemoryConfig
+        self,
+        store: MinuteStore,
+        ask: Ask | None,
+        count: Count,
+        clock: Clock,
+        config: MemoryConfig,
+        on_summary: Callable[[str], None] = lambda _kind: None,
     ) -> None:
+        self._on_summary = on_summary
         self._store = store
         self._ask = ask
         self._count = count
@@ -94,7 +101,10 @@ class Summaries:
         text, kind = await self._write(head.summary, messages[:cut], principal)
         tokens = await self._count(self._config.summary_model, {"messages": [summary_message(text)]})
         minute = Minute(text, kind, tokens, covered=messages[cut - 1].seq)
-        return await self._store.write(head, minute, self._until())
+        written = await self._store.write(head, minute, self._until())
+        if written is not None:
+            self._on_summary(kind)
+        return written
 
     async def _write(
         self, old: str | None, messages: Sequence[Message], principal: Principal

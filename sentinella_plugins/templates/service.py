@@ -7,7 +7,7 @@ import logging
 
 from pydantic import ValidationError
 
-from sentinella_plugins.kernel.call import Call, Outcome
+from sentinella_plugins.kernel.call import Call, Outcome, Rendered
 from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import BadRequest, Conflict, Unavailable
 from sentinella_plugins.kernel.events import Events, PartFailed
@@ -165,7 +165,8 @@ class TemplatesService:
         made = await self._render(call.principal.tenant, use, call.options.session_id or call.id)
         own = call.body.get("messages")
         messages = [*made.messages, *(own if isinstance(own, list) else ())]
-        return call.evolve(body={**call.body, "messages": messages}).with_note(made.used)
+        notes = {**call.notes, UsedTemplate: made.used, Rendered: Rendered(made.used.name, made.used.version)}
+        return call.evolve(body={**call.body, "messages": messages}, notes=notes)
 
     def count(self, call: Call, outcome: Outcome) -> None:
         """What a call used, for its template's version. Calls that were turned away do not count."""

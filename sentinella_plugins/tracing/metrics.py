@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from sentinella_plugins.kernel.call import CacheMark, Call, Choice, Outcome
+from sentinella_plugins.kernel.call import CacheMark, Call, Choice, Outcome, Recalled, Rendered
 from sentinella_plugins.tracing.labels import Bounded
 
 PREFIX = "sentinella_"
@@ -42,8 +42,8 @@ class Metrics:
     def __init__(self, max_label_values: int, known: Callable[[str], bool] | None = None) -> None:
         self.registry = CollectorRegistry()
         self._known = known or (lambda _name: True)
-        self._tenant, self._model, self._provider, self._code, self._route, self._part = (
-            Bounded(max_label_values) for _ in range(6)
+        self._tenant, self._model, self._provider, self._code, self._route, self._part, self._template = (
+            Bounded(max_label_values) for _ in range(7)
         )
         self._series: dict[_Labels, _Series] = {}
         self._refused: dict[tuple[str, str], Counter] = {}
@@ -82,6 +82,9 @@ class Metrics:
     def cache_checked(self, ok: bool) -> None:
         self._cache_checks.labels("right" if ok else "wrong").inc()
 
+    def session_summarised(self, kind: str) -> None:
+        self._summaries.labels(kind).inc()
+
     def ledger_spooled(self, size: int) -> None:
         self._spooled.set(size)
 
@@ -113,6 +116,7 @@ class Metrics:
         if (choice := call.note(Choice)) is not None:
             self._choices.labels(self._model(choice.model), choice.reason).inc()
             self._decision_seconds.observe(choice.ms / 1_000)
+        self._prepared(call)
         series = self._find(call, outcome)
         usage = outcome.usage
         series.requests.inc()
@@ -126,6 +130,15 @@ class Metrics:
             series.cached.inc(usage.cached)
         if outcome.cost > 0:
             series.cost.inc(outcome.cost / 1e9)
+
+    def _prepared(self, call: Call) -> None:
+        tenant = self._tenant(call.principal.tenant)
+        if (recalled := call.note(Recalled)) is not None:
+            self._session_calls.labels(tenant, str(recalled.summarised).lower()).inc()
+            self._recalled.observe(recalled.messages)
+        if (rendered := call.note(Rendered)) is not None:
+            template = self._template(f"{rendered.template}@{rendered.version}")
+            self._template_calls.labels(tenant, template).inc()
 
     def _mark(self, call: Call, mark: CacheMark) -> None:
         tenant = self._tenant(call.principal.tenant)
@@ -209,6 +222,19 @@ class Metrics:
         )
         self._tool_runs = self._counter("tool_runs_total", "Tools run for a model.", "kind", "outcome")
         self._tool_seconds = self._histogram("tool_seconds", "Time of one tool.", "kind")
+        self._session_calls = self._counter(
+            "session_calls_total", "Calls with the history of a session.", "tenant", "summarised"
+        )
+        self._recalled = Histogram(
+            PREFIX + "session_messages",
+            "Messages of the history that a call got.",
+            buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500),
+            registry=self.registry,
+        )
+        self._summaries = self._counter("session_summaries_total", "Summaries of sessions.", "kind")
+        self._template_calls = self._counter(
+            "template_calls_total", "Calls made with a template.", "tenant", "template"
+        )
         self._cache_checks = self._counter(
             "cache_checks_total", "Hits compared with a fresh answer.", "verdict"
         )

@@ -11,7 +11,16 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from sentinella_plugins.kernel.access import Guard
-from sentinella_plugins.kernel.call import ANONYMOUS, Attempt, Call, Outcome, Principal, Usage
+from sentinella_plugins.kernel.call import (
+    ANONYMOUS,
+    Attempt,
+    Call,
+    Outcome,
+    Principal,
+    Recalled,
+    Rendered,
+    Usage,
+)
 from sentinella_plugins.kernel.errors import Forbidden, Unauthenticated, UpstreamFailed
 from sentinella_plugins.kernel.events import BreakerClosed, BreakerOpened, Events, FellBack, PartFailed
 from sentinella_plugins.kernel.money import Nano
@@ -88,6 +97,20 @@ def test_a_call_is_counted() -> None:
     assert samples['sentinella_first_token_seconds_sum{model="gpt-4o"}'] == 0.2
     assert samples["sentinella_inflight"] == 0
     assert not any("_created" in name for name in samples)
+
+
+def test_what_a_call_was_made_of_is_counted() -> None:
+    metrics = Metrics(500)
+    for messages, summarised in ((2, False), (10, True)):
+        metrics.left(call().with_note(Recalled(messages, summarised)).with_note(Rendered("greet", 3)), ANSWER)
+    metrics.left(call().with_note(Rendered("greet", 4)), ANSWER)
+    metrics.session_summarised("extractive")
+    samples = scrape(metrics)
+    assert samples['sentinella_session_calls_total{summarised="true",tenant="acme"}'] == 1
+    assert samples["sentinella_session_messages_sum"] == 12
+    assert samples['sentinella_session_summaries_total{kind="extractive"}'] == 1
+    assert samples['sentinella_template_calls_total{template="greet@3",tenant="acme"}'] == 2
+    assert samples['sentinella_template_calls_total{template="greet@4",tenant="acme"}'] == 1
 
 
 def test_a_refusal_is_counted_apart() -> None:

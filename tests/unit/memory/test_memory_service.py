@@ -358,6 +358,23 @@ async def test_a_tenant_has_a_number_of_sessions(url: str) -> None:
         await worker.say("x", session="c", who=Principal(tenant="other", key_id="k"))
 
 
+async def test_ten_thousand_messages(url: str) -> None:
+    """Nothing is lost or doubled, and a model is shown what its window holds."""
+    async with opened(url, summary="extractive", max_history_tokens=200, summary_tokens=50) as worker:
+        said: list[Json] = []
+        for turn in range(100):
+            asked = [user(f"q{turn}.{at}") if at % 2 == 0 else assistant(f"a{turn}.{at}") for at in range(99)]
+            call = await worker.stage.enter(call_of(*asked))
+            assert shown(call)[-99:] == asked
+            await worker.stage.leave(call, success(f"re: {turn}"))
+            said += [*asked, assistant(f"re: {turn}")]
+        assert len(said) == 10_000 and await stored(worker) == said
+        await worker.service.idle()
+        summary, *history = await worker.shown()
+        assert summary["role"] == "system" and history == said[-len(history) :]
+        assert 10 <= len(history) <= 200
+
+
 async def test_a_full_session_forgets_what_is_summarised(url: str) -> None:
     async with opened(url, max_messages=20, summarise_after=8, keep_last=2) as worker:
         await many(worker, 30)
