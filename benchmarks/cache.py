@@ -35,7 +35,7 @@ from sentinella_plugins.vectors.config import VectorsConfig
 from sentinella_plugins.vectors.models import Encoding
 from sentinella_plugins.vectors.shelves import VectorIndex
 
-PATIENCE = 100
+PATIENCE = 900
 """Tenths of a second without any change: then it is settled, also when lists were being trained."""
 
 SIZES = (1_000, 10_000, 100_000)

@@ -13,6 +13,8 @@ Partition = tuple[str, str]
 """Tenant and scope."""
 Neighbour = tuple[str, float]
 _MOVED_AT_ONCE = 32
+_MOST_POINTS = 32_768
+"""That centres are made of: more would only take longer."""
 
 
 class VectorIndex:
@@ -148,8 +150,9 @@ class _Shelf:
             self._training = None
         target = self._generations[-1] if self._generations else None
         if target is None or len(target) >= target.capacity:
-            capacity = 4 * (target.capacity if target else self._config.flat_below)
-            self._training = Training(self._flat.matrix(), capacity, self._config.probes)
+            # After a restart all of them are flat: then one generation takes them all.
+            capacity = 4 * max(target.capacity if target else self._config.flat_below, len(self._flat))
+            self._training = Training(self._flat.sample(_MOST_POINTS), capacity, self._config.probes)
             return False
         moved = self._flat.take(_MOVED_AT_ONCE)
         target.add(moved)

@@ -65,9 +65,11 @@ class Flat:
     def vector(self, entry_id: str) -> Vector:
         return self._at(self._row[entry_id])
 
-    def matrix(self) -> Vector:
-        rows: Vector = np.concatenate(self._blocks)[: len(self._ids)]
-        return rows
+    def sample(self, most: int) -> Vector:
+        """At most so many rows, from all parts of it."""
+        count = len(self._ids)
+        chosen = range(0, count, -(-count // most)) if count > most else range(count)
+        return np.stack([self._at(row) for row in chosen])
 
     def take(self, count: int) -> list[tuple[str, Vector]]:
         """Takes some out."""
