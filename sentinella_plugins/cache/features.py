@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +47,13 @@ NAMES = (
 synonyms are not in the other question."""
 
 _KINDLESS = ("none", "what", "which")
+_sides: WeakKeyDictionary[Encoding, _Side] = WeakKeyDictionary()
+"""One text meets many: it is taken apart once, for as long as somebody holds its encoding."""
 
 
 def features(asked: Encoding, kept: Encoding, one: Reading, other: Reading) -> NDArray[np.float64]:
     """(len(NAMES),)"""
-    left, right = _Side(asked), _Side(kept)
+    left, right = _side(asked), _side(kept)
     if not left.words or not right.words:
         return np.zeros(len(NAMES))
     sims = left.vectors @ right.vectors.T
@@ -83,6 +86,13 @@ def features(asked: Encoding, kept: Encoding, one: Reading, other: Reading) -> N
         _partner(sims, left, right),
     ]
     return np.array(values)
+
+
+def _side(encoding: Encoding) -> _Side:
+    side = _sides.get(encoding)
+    if side is None:
+        side = _sides[encoding] = _Side(encoding)
+    return side
 
 
 class _Side:

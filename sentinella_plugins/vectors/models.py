@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Encoding:
     """`vector` (d,) has unit length. `tokens` (n, d) are the unit vectors of the n word `pieces`, in their
     order, without special tokens; an encoder that has none leaves them empty."""
