@@ -49,6 +49,7 @@ class Metrics:
         self._refused: dict[tuple[str, str], Counter] = {}
         self._open: set[str] = set()
         self._declare()
+        self._declare_rooms()
 
     def entered(self, call: Call) -> None:
         self._open.add(call.id)
@@ -207,6 +208,7 @@ class Metrics:
             "livemostrecent",
         )
 
+    def _declare_rooms(self) -> None:
         self._cached = self._counter(
             "cache_total", "What the cache did.", "tenant", "status", "kind", "reason"
         )

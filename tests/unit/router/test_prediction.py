@@ -131,6 +131,29 @@ def test_scores_tell_prompts_apart(predictor: Predictor) -> None:
     assert calculated > asked + 0.3
 
 
+def test_many_scores_outweigh_what_was_known_and_few_do_not(predictor: Predictor) -> None:
+    prior = profile(predictor, STRONG)
+    features = [predictor.features(CHOICE, encoding(seed)) for seed in range(150)]
+    at_first, after_one, after_all = (
+        float(quality(predictor, features[0], one)[0])
+        for one in (
+            prior,
+            predictor.fit_profile(features[:1], [0.0], prior),
+            predictor.fit_profile(features, [0.0] * 150, prior),
+        )
+    )
+    assert after_all < 0.1 < at_first - 0.25 < after_one < at_first
+    assert predictor.fit_profile(features[:1], [0.0], prior).ability[1] <= prior.ability[1]
+
+
+def test_scores_tell_prompts_apart_that_differ_little(predictor: Predictor) -> None:
+    texts = [f"Write a function to {what} of a list." for what in ("find the sum", "find all the sums")]
+    features = [predictor.features(text, encoding(1)) for text in texts]
+    fitted = predictor.fit_profile(features * 60, [1.0, 0.0] * 60, profile(predictor, WEAK))
+    short, long = (float(quality(predictor, one, fitted)[0]) for one in features)
+    assert short > long + 0.06
+
+
 def test_what_was_kept_is_restored(predictor: Predictor) -> None:
     features = predictor.features(LONG_PROBLEM, encoding(3))
     again = predictor.restore_features(features.values.copy(), features.task)
