@@ -28,6 +28,7 @@ from sentinella_plugins.gateway.demo_process import DemoProcess
 from sentinella_plugins.gateway.engine import Engine
 from sentinella_plugins.gateway.inner import Inner
 from sentinella_plugins.gateway.key_auth import KeyAuth
+from sentinella_plugins.gateway.litellm_prompts import Prompts
 from sentinella_plugins.gateway.meter import Meter
 from sentinella_plugins.gateway.metered import Metered
 from sentinella_plugins.gateway.pipe import Pipe, Timeouts
@@ -81,7 +82,9 @@ class House:
         self.now = self.app.clock.now
         self.traffic = Traffic(settings.traffic)
         self._demo = DemoProcess(settings.data_dir, settings.demo.brain)
+        self._prompts = Prompts(self.app.templates.newest, settings.templates)
         self._opening: asyncio.Task[None] | None = None
+        self._mirroring: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._open = False
         self.problem = "it is starting"
@@ -115,6 +118,7 @@ class House:
         _settle_heap()
         self._open = True
         self._tried.set()
+        self._mirroring = asyncio.create_task(self._prompts.run())
         announce(self._keys, self.settings.data_dir, os.environ)
 
     async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -78,6 +78,16 @@ class TemplatesConfig(BaseModel):
         default=Path("config/templates"),
         description="Folder of YAML files that are imported; null for none.",
     )
+    prompts_interval_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=3_600,
+        description="How often LiteLLM's prompt management, which administrators see, is told of templates, "
+        "in seconds; 0 leaves it out.",
+    )
+    max_prompts: int = Field(
+        default=1_000, ge=1, le=100_000, description="Most templates shown in LiteLLM's prompt management."
+    )
     reload_interval_s: float = Field(
         default=2.0,
         ge=0,

@@ -88,6 +88,10 @@ class TemplatesService:
         found = await self._store.page(tenant, limit + 1, after)
         return found[:limit], len(found) > limit
 
+    async def newest(self, most: int) -> list[Found]:
+        """Of all tenants, for administrators: the newest templates, each with its newest version."""
+        return await self._store.newest(most)
+
     async def versions(
         self, tenant: str, ref: str, *, limit: int, before: int | None
     ) -> tuple[Head, list[Version], bool]:

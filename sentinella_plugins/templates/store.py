@@ -69,13 +69,14 @@ class TemplateStore:
         return None if row is None else _head(row)
 
     async def page(self, tenant: str, limit: int, after: str | None) -> list[tuple[Head, Version]]:
-        query = (
-            select(templates, versions.c.document, versions.c.source, versions.c.created_at.label("made_at"))
-            .join(versions, and_(versions.c.template == templates.c.id, _newest()))
-            .where(templates.c.tenant == tenant, templates.c.id > (after or ""))
-            .order_by(templates.c.id)
-            .limit(limit)
-        )
+        mine = templates.c.tenant == tenant, templates.c.id > (after or "")
+        return await self._found(_with_newest().where(*mine).order_by(templates.c.id).limit(limit))
+
+    async def newest(self, limit: int) -> list[tuple[Head, Version]]:
+        """Of all tenants."""
+        return await self._found(_with_newest().order_by(templates.c.id.desc()).limit(limit))
+
+    async def _found(self, query: Select[Any]) -> list[tuple[Head, Version]]:
         return await self._database.read(
             lambda connection: [
                 (_head(row), _version(row, row.version, row.made_at)) for row in connection.execute(query)
@@ -188,6 +189,13 @@ def _heads(tenant: str, ref: str) -> Select[Any]:
 
 def _place(tenant: str, template: str) -> tuple[Any, Any]:
     return versions.c.tenant == tenant, versions.c.template == template
+
+
+def _with_newest() -> Select[Any]:
+    made_at = versions.c.created_at.label("made_at")
+    return select(templates, versions.c.document, versions.c.source, made_at).join(
+        versions, and_(versions.c.template == templates.c.id, _newest())
+    )
 
 
 def _newest() -> Any:

@@ -125,3 +125,22 @@ def test_strangers_stay_outside(gateway: Gateway) -> None:
     for method in ("GET", "POST"):
         answer = httpx.request(method, gateway.url + PATH, json=GREETING, trust_env=False)
         assert answer.status_code == 401, json.dumps(answer.json())
+
+
+def test_administrators_see_them_in_litellms_prompt_management(gateway: Gateway, key: Key) -> None:
+    name = "welcome_view.v2"
+    with gateway.client(key) as client:
+        assert client.post(PATH, json={**GREETING, "name": name}).status_code == 201
+        assert client.get("/prompts/list").status_code == 403
+    prompt = f"{key.tenant}:welcome_view.\u200bv2"
+
+    def listed() -> dict[str, Any]:
+        return {one["prompt_id"]: one for one in gateway.admin.get("/prompts/list").json()["prompts"]}
+
+    wait_until(lambda: prompt in listed(), 20)
+    shown = gateway.admin.get(f"/prompts/{prompt}.v1/info").json()
+    assert GREETING["template"] in shown["raw_prompt_template"]["content"]
+    assert shown["raw_prompt_template"]["metadata"]["variables"] == ["name", "company"]
+    with gateway.client(key) as client:
+        assert client.delete(f"{PATH}/{name}").status_code == 200
+    wait_until(lambda: prompt not in listed(), 20)
