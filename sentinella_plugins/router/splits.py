@@ -20,9 +20,9 @@ Measures = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Halved:
-    """`public` are means over `reports`, by router, of what there is. `shares` are what it costs to come
-    within half a point of the best single model, as a share of that model's cost, one for each split; 1 where
-    a router never does. `budgets` are the best qualities at `BUDGETS` of the cost of the best single model of
+    """`public` are means over `reports`, by router, of what there is. `shares`: what it costs to come within
+    half a point of the best single model, as a share of that model's cost, one for each split; 1 where a
+    router never does. `budgets` are the best qualities at `BUDGETS` of the cost of the best single model of
     all rows."""
 
     public: Mapping[str, Measures]
