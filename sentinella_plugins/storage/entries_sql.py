@@ -59,8 +59,8 @@ class SqlEntries:
         await self._database.write(write)
 
     async def get(self, tenant: str, entry_id: str) -> Entry | None:
-        statement = _GET.where(table.c.tenant == tenant, table.c.id == entry_id)
-        return await self._database.read(lambda connection: _first(connection, statement))
+        place = _names((tenant, entry_id))
+        return await self._database.read(lambda connection: _first(connection, place))
 
     async def outlines(self, tenant: str, ids: Sequence[str]) -> Sequence[Entry]:
         def read(connection: Connection) -> list[Entry]:
@@ -194,7 +194,7 @@ def _upsert(build: Callable[..., Any]) -> Any:
 
 
 _PUT = {"sqlite": _upsert(sqlite.insert), "postgresql": _upsert(postgresql.insert)}
-_GET = select(table)
+_GET = select(table).where(table.c.tenant == bindparam("b_tenant"), table.c.id == bindparam("b_id"))
 _DROP = (
     delete(table)
     .where(table.c.tenant == bindparam("b_tenant"), table.c.id == bindparam("b_id"))
@@ -229,8 +229,8 @@ def _entry(row: Row[Any]) -> Entry:
     return Entry(**{"body": b"", **fields, "tags": tuple(filter(None, row.tags.split("\n")))})
 
 
-def _first(connection: Connection, statement: Select[Any]) -> Entry | None:
-    row = connection.execute(statement).one_or_none()
+def _first(connection: Connection, place: Mapping[str, str]) -> Entry | None:
+    row = connection.execute(_GET, place).one_or_none()
     return None if row is None else _entry(row)
 
 
