@@ -130,17 +130,25 @@ class Lookup:
         return self._answered(call, hit)
 
     async def _search(self, call: Call, keeping: Keeping) -> tuple[Hit | None, Keeping]:
-        # The question is encoded while the store looks for the same one: both take their time elsewhere.
-        encoding = asyncio.ensure_future(self._encoded(call, keeping))
+        """A question that is known to be kept comes from the store and needs no vector. For another the store
+        is asked last: it hardly ever has what is not known here, and its thread holds up the encoder's."""
+        tenant, keys = call.principal.tenant, keeping.keys
+        if self._semantic is None or self._semantic.knows((tenant, keys.scope), keys.entry_id):
+            hit = await self._search_same(call, keeping)
+            return (hit, keeping) if hit is not None else await self._search_meaning(call, keeping)
         try:
-            entry = await self._shelf.find(call.principal.tenant, keeping.keys.entry_id)
-            hit = None if entry is None else await self._usable(call, keeping.wish, entry)
-            if hit is not None:
-                return hit, keeping
-            keeping = await encoding
-        finally:
-            encoding.cancel()
-            await asyncio.gather(encoding, return_exceptions=True)
+            hit, keeping = await self._search_meaning(call, keeping)
+        except Unavailable:
+            if (hit := await self._search_same(call, keeping)) is None:
+                raise
+        return hit or await self._search_same(call, keeping), keeping
+
+    async def _search_same(self, call: Call, keeping: Keeping) -> Hit | None:
+        entry = await self._shelf.find(call.principal.tenant, keeping.keys.entry_id)
+        return None if entry is None else await self._usable(call, keeping.wish, entry)
+
+    async def _search_meaning(self, call: Call, keeping: Keeping) -> tuple[Hit | None, Keeping]:
+        keeping = await self._encoded(call, keeping)
         if keeping.encoding is None:
             return None, keeping
         try:

@@ -164,6 +164,10 @@ class Index(Protocol):
 
     def remove(self, partition: Partition, entry_id: str) -> bool: ...
 
+    def holds(self, partition: Partition, entry_id: str) -> bool:
+        """From any thread, at any time."""
+        ...
+
     def search(self, partition: Partition, vector: Vector, k: int) -> Sequence[tuple[str, float]]:
         """(id, cosine), nearest first."""
         ...

@@ -21,7 +21,8 @@ Place = tuple[str, str]
 
 
 class Semantic:
-    """One thread does all that touches the index or the encodings or judges, so none of them needs locks."""
+    """One thread does all that changes or searches the index or the encodings or judges, so that none of them
+    needs locks."""
 
     def __init__(
         self, index: Index, encoder: Encoder, judge: Judge, entries: Entries, config: CacheConfig
@@ -45,6 +46,10 @@ class Semantic:
     @property
     def dimensions(self) -> int:
         return self._encoder.dimensions
+
+    def knows(self, partition: Partition, entry_id: str) -> bool:
+        """Whether it is kept, as far as this worker has heard."""
+        return self._index.holds(partition, entry_id)
 
     async def encode(self, text: str) -> Encoding:
         """Raises `Unavailable`."""

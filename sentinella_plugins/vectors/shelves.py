@@ -1,4 +1,4 @@
-"""Nearest vectors, partition by partition. Not thread-safe: one thread owns an index."""
+"""Nearest vectors, partition by partition. Not thread-safe apart from `holds`: one thread owns an index."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ class VectorIndex:
             del self._shelves[partition]
         return True
 
+    def holds(self, partition: Partition, entry_id: str) -> bool:
+        """From any thread, at any time."""
+        shelf = self._shelves.get(partition)
+        return shelf is not None and entry_id in shelf
+
     def search(self, partition: Partition, vector: Vector, k: int) -> Sequence[Neighbour]:
         """(id, cosine), nearest first."""
         shelf = self._shelves.get(partition)
@@ -105,6 +110,9 @@ class _Shelf:
 
     def __len__(self) -> int:
         return len(self._where)
+
+    def __contains__(self, entry_id: str) -> bool:
+        return entry_id in self._where
 
     @property
     def nbytes(self) -> int:

@@ -355,6 +355,19 @@ async def test_without_an_encoder_equal_requests_are_answered(one: Worker) -> No
     assert mark(await one.ask(call(ALIKE))).status == "miss"
 
 
+async def test_an_equal_request_is_answered_before_an_encoder_is_missed(tmp_path: Path) -> None:
+    async with worker(tmp_path) as one:
+        one.encoder.down = True
+        await one.ask(call())
+        await one.service.write()
+    async with worker(tmp_path, on_failure="closed") as other:
+        other.encoder.down = True
+        mark = (await other.ask(call())).note(CacheMark)
+        assert mark is not None and mark.kind == "exact"
+        with pytest.raises(Unavailable):
+            await other.service.lookup(call("How do whales sleep?"))
+
+
 async def test_the_store_holds_no_more_than_it_may(tmp_path: Path) -> None:
     async with worker(tmp_path, meaning=False, max_entries_per_tenant=3) as one:
         for number in range(6):

@@ -42,6 +42,26 @@ async def test_what_one_worker_keeps_the_other_finds(tmp_path: Path) -> None:
         assert await kind(other, ALIKE) == "semantic"
 
 
+async def test_a_known_question_is_fetched_without_a_vector(tmp_path: Path) -> None:
+    async with worker(tmp_path) as one, worker(tmp_path) as other:
+        await one.ask(call(FRANCE))
+        await one.sync()
+        await other.service.round()
+        assert await kind(other, FRANCE) == "exact"
+        assert other.encoder.asked == []
+
+
+async def test_while_the_other_worker_is_not_heard_a_near_question_answers(tmp_path: Path) -> None:
+    async with worker(tmp_path) as one, worker(tmp_path) as other:
+        await other.ask(call(ALIKE))
+        await other.sync()
+        await one.ask(call(FRANCE))
+        await one.service.write()
+        assert await kind(other, FRANCE) == "semantic"
+        await other.service.round()
+        assert await kind(other, FRANCE) == "exact"
+
+
 async def test_what_one_worker_drops_the_other_forgets(tmp_path: Path) -> None:
     async with worker(tmp_path) as one, worker(tmp_path) as other:
         await one.ask(call(FRANCE))

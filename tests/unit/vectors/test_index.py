@@ -56,6 +56,8 @@ class Truth(RuleBasedStateMachine):
         listed = [(partition, entry) for partition, entry, _ in self.index.items()]
         expected = [(partition, entry) for partition, here in self.known.items() for entry in here]
         assert sorted(listed) == sorted(expected) and len(self.index) == len(expected)
+        assert all(self.index.holds(*place) for place in expected)
+        assert not self.index.holds(("acme", "s"), "nothing")
 
 
 TestTruth = Truth.TestCase
