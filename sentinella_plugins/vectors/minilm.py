@@ -30,7 +30,7 @@ class MiniLM:
     def __init__(self, folder: Path = DATA, *, threads: int = 1) -> None:
         """Raises `DamagedModel`."""
         card, files = _checked(folder)
-        self.name = f"{card['name']}@{card['sha256']['model.onnx'][:8]}"
+        self.name = f"{card['name']}@{card['vectors']}"
         self.dimensions: int = card["dimensions"]
         self.max_tokens: int = card["max_tokens"]
         self._tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
@@ -47,9 +47,7 @@ class MiniLM:
         made = self._tokenizer.encode(_readable(text))
         ids, pieces = self._cut(made.ids), self._cut(made.tokens)
         inputs = np.array([ids], dtype=np.int64)
-        vectors, tokens = self._session.run(
-            ["vector", "tokens"], {"input_ids": inputs, "attention_mask": np.ones_like(inputs)}
-        )
+        vectors, tokens = self._session.run(["vector", "tokens"], {"input_ids": inputs})
         return Encoding(text=text, vector=vectors[0], tokens=tokens[0, 1:-1], pieces=tuple(pieces[1:-1]))
 
     def _cut(self, items: list[T]) -> list[T]:
