@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import orjson
 
+from sentinella_plugins.cache.background import Background
 from sentinella_plugins.cache.config import CacheConfig
 from sentinella_plugins.cache.models import Checked, Found, Given
 from sentinella_plugins.cache.semantic import Semantic
@@ -24,7 +25,6 @@ from sentinella_plugins.kernel.clock import Clock
 from sentinella_plugins.kernel.errors import SentinellaError, Unavailable
 from sentinella_plugins.storage.entries import Entry
 
-logger = logging.getLogger(__name__)
 _SHORT = 300
 """Characters up to which one number or name makes two answers different; longer ones vary in wording."""
 
@@ -58,9 +58,18 @@ class Learned:
         self.of(checked.tenant).observe(checked)
 
 
+@dataclass(slots=True)
+class _Due:
+    """One of the hits of an entry, chosen to stand for `weight` of them."""
+
+    call: Call
+    given: Given
+    weight: float
+
+
 class Checks:
-    """`record` keeps a comparison; `random` gives 0..1. Without `ask` only answers that come anyway are
-    compared."""
+    """Hits of one entry that come while its check waits share it. `record` keeps a comparison; `random` gives
+    0..1. Without `ask` only answers that come anyway are compared."""
 
     def __init__(
         self,
@@ -79,9 +88,14 @@ class Checks:
         self._clock = clock
         self._config = config.checks
         self._random = random
-        self._hits: Counter[str] = Counter()
-        self._running: set[asyncio.Task[None]] = set()
+        self._hits: defaultdict[str, float] = defaultdict(float)
+        self._due: dict[tuple[str, str], _Due] = {}
+        self._background = Background(self._config.wait_s, self._config.max_running)
         self._budget, self._refilled = float(self._config.per_minute), clock.monotonic()
+
+    def passed(self) -> None:
+        """A call came by: checks let it go first."""
+        self._background.passed()
 
     def served(self, call: Call, given: Given, ask: Ask | None) -> None:
         """A semantic hit was served: perhaps it is checked."""
@@ -95,39 +109,58 @@ class Checks:
             rate=self._config.rate,
             max_rate=self._config.max_rate,
         )
-        if ask is not None and self._random() < probability and self._may_run():
-            self._start(self._ask(call, given, ask, 1 / probability))
+        if ask is not None and self._random() < probability:
+            self._choose(call, given, ask, 1 / probability)
 
     def answered(self, tenant: str, near: Found, fresh: Json) -> None:
         """A near question was not trusted and the model asked: whether its answer would have been right costs
         no call."""
         if self._may_run():
-            self._start(self._compare_near(tenant, near, fresh))
+            self._background.put(partial(self._compare_near, tenant, near, fresh))
 
     async def settled(self) -> None:
-        """Returns when none runs."""
-        while self._running:
-            await asyncio.wait(self._running)
+        """Returns when none waits or runs."""
+        await self._background.settled()
 
     async def close(self) -> None:
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._background.close()
 
-    async def _ask(self, call: Call, given: Given, ask: Ask, weight: float) -> None:
-        tenant = call.principal.tenant
-        hits, self._hits[tenant] = self._hits[tenant], 0
-        model = call.requested if call.requested not in ("", AUTO) else given.entry.model
+    def _choose(self, call: Call, given: Given, ask: Ask, weight: float) -> None:
+        place = (call.principal.tenant, given.found.entry_id)
+        due = self._due.get(place)
+        if due is not None:
+            due.weight += weight
+            if self._random() * due.weight < weight:  # each in proportion to what it stands for
+                due.call, due.given = call, given
+        elif self._may_run():
+            self._due[place] = _Due(call, given, weight)
+            self._background.put(partial(self._check, place, ask))
+        else:
+            self._unseen(place[0], weight)
+
+    def _unseen(self, tenant: str, weight: float) -> None:
+        """Hits of which nobody will know whether they were right speak for nothing: else a tenant with more
+        hits than checks would seem to be right more often than it is."""
+        self._hits[tenant] -= weight
+
+    async def _check(self, place: tuple[str, str], ask: Ask) -> None:
+        due = self._due.pop(place)
+        fresh = await self._asked(due, ask)
+        if fresh is None:
+            return self._unseen(place[0], due.weight)
+        hits = max(0, int(self._hits[place[0]]))
+        self._hits[place[0]] -= hits
+        await self._compare(place[0], due.given.found, due.given.entry, fresh, weight=due.weight, hits=hits)
+
+    async def _asked(self, due: _Due, ask: Ask) -> Json | None:
+        call = due.call
+        model = call.requested if call.requested not in ("", AUTO) else due.given.entry.model
         body = {name: value for name, value in call.body.items() if name not in _NOT_ASKED}
         question = Question(purpose="cache_check", principal=call.principal, model=model, body=body)
         try:
-            outcome = await ask(question)
-            if outcome.body is None:
-                raise SentinellaError
+            return (await ask(question)).body
         except SentinellaError:
-            self._hits[tenant] += hits
-            return
-        await self._compare(tenant, given.found, given.entry, outcome.body, weight=weight, hits=hits)
+            return None
 
     async def _compare_near(self, tenant: str, near: Found, fresh: Json) -> None:
         with suppress(Unavailable):
@@ -161,20 +194,10 @@ class Checks:
         now, most = self._clock.monotonic(), self._config.per_minute
         self._budget = min(float(most), self._budget + (now - self._refilled) * most / 60)
         self._refilled = now
-        if not self._config.enabled or self._budget < 1 or len(self._running) >= self._config.max_running:
+        if not self._config.enabled or self._budget < 1 or len(self._background) >= most:
             return False
         self._budget -= 1
         return True
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a check of the cache failed", exc_info=error)
 
 
 def text_of(body: Json) -> str:

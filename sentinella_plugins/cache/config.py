@@ -25,7 +25,14 @@ class ChecksConfig(BaseModel):
     per_minute: int = Field(
         default=30, ge=1, le=100_000, description="Most checks a minute in one worker, each a model call."
     )
-    max_running: int = Field(default=4, ge=1, le=1_000, description="Most checks at the same time.")
+    max_running: int = Field(default=1, ge=1, le=1_000, description="Most checks at the same time.")
+    wait_s: float = Field(
+        default=0.25,
+        ge=0,
+        le=60,
+        description="How long a check waits for more hits of its entry, and then at most as long again for a "
+        "moment without calls, in seconds.",
+    )
     similarity: float = Field(
         default=0.75, ge=0, le=1, description="Two answers this similar (cosine) say the same."
     )

@@ -52,8 +52,10 @@ class Keeper:
         mark, keeping, given = call.note(CacheMark), call.note(Keeping), call.note(Given)
         if mark is not None and outcome.status != "refused":
             self._tally.mark(call.principal.tenant, mark)
-        if given is not None and outcome.status == "success" and self._checks is not None:
-            self._checks.served(call, given, self._ask())
+        if self._checks is not None:
+            self._checks.passed()
+            if given is not None and outcome.status == "success":
+                self._checks.served(call, given, self._ask())
         if keeping is not None:
             self._keep(call, outcome, keeping)
 

@@ -89,7 +89,8 @@ class Keeping:
 @dataclass(frozen=True, slots=True)
 class Checked:
     """One comparison with a fresh answer. `weight` is how many hits it stands for, 0 when the kept answer was
-    not served; `hits` are the semantic hits of this worker since its last served check, itself included."""
+    not served; `hits` are the semantic hits of this worker since its last served check, without those that
+    should have been checked and could not be."""
 
     tenant: str
     entry: str

@@ -150,6 +150,7 @@ async def worker(
     snapshots: Path | None = None,
     **settings: Any,
 ) -> AsyncIterator[Worker]:
+    settings["checks"] = {"wait_s": 0, **settings.get("checks", {})}
     clock, events = clock or ManualClock(), Events()
     database = Database(f"sqlite:///{folder / 'cache.db'}", clock=clock)
     await database.open()

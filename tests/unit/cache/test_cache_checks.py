@@ -163,12 +163,54 @@ async def test_checks_at_the_same_time_are_bounded(tmp_path: Path, model: Model)
     model.wait = asyncio.Event()
     async with worker(tmp_path, random=0.0, checks={"max_running": 2}) as one:
         one.service.ask = model
+        for number in range(10):
+            await one.ask(call(f"{FRANCE} {number}"))
+            await one.ask(call(f"{ALIKE} {number}"))
+        await asyncio.sleep(0.05)
+        assert len(model.asked) == 2
+        model.wait.set()
+        await one.service.settled()
+        assert len(model.asked) == 10
+
+
+async def test_a_burst_of_hits_of_one_entry_costs_one_check(tmp_path: Path, model: Model) -> None:
+    async with worker(tmp_path, random=0.0, checks={"wait_s": 0.05, "max_rate": 0.5}) as one:
+        one.service.ask = model
         await one.ask(call(FRANCE))
         for _ in range(10):
             await one.ask(call(ALIKE))
-        model.wait.set()
-        await one.service.settled()
-        assert len(model.asked) == 2
+        assert model.asked == []
+        await learn(one)
+        assert len(model.asked) == 1
+        ((_, told),) = await one.service._books.checks_since(0, 10)
+        assert (told.weight, told.hits) == (20.0, 10)
+
+
+async def test_hits_that_could_not_be_checked_do_not_count_as_right(tmp_path: Path, model: Model) -> None:
+    async with worker(tmp_path, random=0.0, checks={"per_minute": 1, "max_rate": 0.5}) as one:
+        one.service.ask = model
+        await one.ask(call(FRANCE))
+        for _ in range(10):
+            await one.ask(call(ALIKE))
+            await one.service.settled()
+        one.clock.advance(60)  # type: ignore[attr-defined]
+        await one.ask(call(ALIKE))
+        await learn(one)
+        checks = [told for _, told in await one.service._books.checks_since(0, 10)]
+        assert [told.weight for told in checks] == [2.0, 2.0]
+        assert [told.hits for told in checks] == [1, 0]
+
+
+async def test_a_check_lets_calls_go_first(tmp_path: Path, model: Model) -> None:
+    async with worker(tmp_path, random=0.0, checks={"wait_s": 0.2}) as one:
+        one.service.ask = model
+        await one.ask(call(FRANCE))
+        await one.ask(call(ALIKE))
+        begun = asyncio.get_running_loop().time()
+        while not model.asked:
+            await one.ask(call(FRANCE))
+            await asyncio.sleep(0.005)
+        assert 0.35 < asyncio.get_running_loop().time() - begun < 1
 
 
 async def test_checks_can_be_off(tmp_path: Path, model: Model) -> None:
