@@ -12,7 +12,7 @@ from sentinella_plugins.cache.config import CacheConfig
 from sentinella_plugins.cache.eligibility import eligible, narrowed, wish_of
 from sentinella_plugins.cache.fingerprint import LARGE_CHARS, chars_of, keys_of
 from sentinella_plugins.cache.models import CacheMiss, Found, Given, Keeping, Keys, Wish
-from sentinella_plugins.cache.semantic import Semantic
+from sentinella_plugins.cache.semantic import Judged, Semantic
 from sentinella_plugins.cache.shelf import Shelf, readable
 from sentinella_plugins.kernel.access import AUTO
 from sentinella_plugins.kernel.call import Answered, CacheMark, Call, Json, Reply
@@ -148,34 +148,44 @@ class Lookup:
         return None if entry is None else await self._usable(call, keeping.wish, entry)
 
     async def _search_meaning(self, call: Call, keeping: Keeping) -> tuple[Hit | None, Keeping]:
+        semantic = self._semantic
+        if semantic is None or not keeping.semantic:
+            return None, keeping
+        partition, threshold = (call.principal.tenant, keeping.keys.scope), self._threshold(keeping.wish)
+        question, judged = keeping.keys.question, None
+        if _known(call, question) is None:
+            both = await semantic.encode_and_judge(partition, question, threshold)
+            if both is not None:
+                call, judged = call.with_note(both[0]), both[1]
         keeping = await self._encoded(call, keeping)
         if keeping.encoding is None:
             return None, keeping
         try:
-            return await self._search_near(call, keeping, keeping.encoding)
+            judged = judged or await semantic.judge(partition, keeping.encoding, threshold)
+            return await self._nearest(semantic, call, keeping, keeping.encoding, judged)
         except Unavailable as error:
             await self._give_up_meaning(call, error)
             return None, keeping
 
-    async def _search_near(
-        self, call: Call, keeping: Keeping, encoding: Encoding
-    ) -> tuple[Hit | None, Keeping]:
-        if self._semantic is None:
-            return None, keeping
-        tenant, wish = call.principal.tenant, keeping.wish
-        partition, learned = (tenant, keeping.keys.scope), self._learned.of(tenant)
+    def _threshold(self, wish: Wish) -> float:
         asked = self._config.threshold if wish.threshold is None else wish.threshold
-        threshold = max(self._config.min_threshold, asked)
-        found = await self._semantic.find(partition, encoding, threshold, learned)
+        return max(self._config.min_threshold, asked)
+
+    async def _nearest(
+        self, semantic: Semantic, call: Call, keeping: Keeping, encoding: Encoding, judged: Judged
+    ) -> tuple[Hit | None, Keeping]:
+        tenant, scope = call.principal.tenant, keeping.keys.scope
+        learned = self._learned.of(tenant)
+        found = await semantic.find((tenant, scope), encoding, judged, learned)
         if found is None or found.guard is not None:
             return None, keeping
         if not learned.trusts(found.confidence, self._clock.now()):
             return None, replace(keeping, near=found)
         entry = await self._shelf.find(tenant, found.entry_id)
         if entry is None:
-            self._semantic.forget(partition, found.entry_id)
+            semantic.forget((tenant, scope), found.entry_id)
             return None, keeping
-        return await self._usable(call, wish, entry, found, encoding), keeping
+        return await self._usable(call, keeping.wish, entry, found, encoding), keeping
 
     async def _usable(
         self,
@@ -200,8 +210,8 @@ class Lookup:
         """With the question's encoding, unless that cannot be had."""
         if not keeping.semantic or self._semantic is None:
             return keeping
-        encoding = call.note(Encoding)
-        if encoding is None or encoding.text != keeping.keys.question:
+        encoding = _known(call, keeping.keys.question)
+        if encoding is None:
             try:
                 encoding = await self._semantic.encode(keeping.keys.question)
             except Unavailable as error:
@@ -231,6 +241,12 @@ class Lookup:
         )
         given = None if found is None or hit.encoding is None else Given(entry, found)
         return _noted(call, mark, Answered(Reply(hit.body, "cache", mark)), given, hit.encoding)
+
+
+def _known(call: Call, question: str) -> Encoding | None:
+    """What another room, or a turn before, has made of the question."""
+    encoding = call.note(Encoding)
+    return encoding if encoding is not None and encoding.text == question else None
 
 
 def _passed_by(call: Call, wish: Wish, reason: str, keeping: Keeping | None = None) -> Call:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -14,10 +15,20 @@ from sentinella_plugins.cache.memory import Lru
 from sentinella_plugins.cache.models import Found, Index, Judge, Partition, Verdict
 from sentinella_plugins.cache.thresholds import Thresholds
 from sentinella_plugins.storage.entries import Entries, Entry
-from sentinella_plugins.vectors.models import Encoder, Encoding, Vector
+from sentinella_plugins.vectors.models import Encoder, Encoding, Prompt, Vector
 
 T = TypeVar("T")
 Place = tuple[str, str]
+_SHORT = 300
+"""Characters of a question that is encoded by the cache's thread: others wait for it meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """(id, cosine) of what is near, and verdicts on what was at hand of it."""
+
+    near: Sequence[tuple[str, float]]
+    verdicts: Mapping[str, Verdict]
 
 
 class Semantic:
@@ -34,6 +45,7 @@ class Semantic:
         self._config = config
         self._kept: Lru[Place, Encoding] = Lru(config.encodings_bytes, _size)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sentinella-cache")
+        self._running = 0
 
     @property
     def indexed(self) -> int:
@@ -58,19 +70,38 @@ class Semantic:
     async def encode_all(self, texts: Sequence[str]) -> Sequence[Encoding]:
         return await self._encoder.encode(texts)
 
+    async def encode_and_judge(
+        self, partition: Partition, text: str, threshold: float
+    ) -> tuple[Encoding, Judged] | None:
+        """Both in one turn of one thread: handing over takes a call that is alone longer than judging. `None`
+        when the text is long, or others wait: they are quicker with a thread for each."""
+        encoder = self._encoder
+        if self._running or len(text) > _SHORT or not isinstance(encoder, Prompt):
+            return None
+
+        def work() -> tuple[Encoding, Judged] | None:
+            encoding = encoder.encode_here(text)
+            return None if encoding is None else (encoding, self._judged(partition, encoding, threshold))
+
+        return await self._run(work)
+
+    async def judge(self, partition: Partition, encoding: Encoding, threshold: float) -> Judged:
+        return await self._run(lambda: self._judged(partition, encoding, threshold))
+
     async def find(
-        self, partition: Partition, encoding: Encoding, threshold: float, learned: Thresholds
+        self, partition: Partition, encoding: Encoding, judged: Judged, learned: Thresholds
     ) -> Found | None:
         """The kept question of a tenant and scope whose answer most probably fits. It may not be trusted
         yet. Raises `Unavailable`."""
-        near, verdicts = await self._run(lambda: self._judged(partition, encoding, threshold))
-        missing = [entry_id for entry_id, _ in near if entry_id not in verdicts]
+        verdicts = judged.verdicts
+        missing = [entry_id for entry_id, _ in judged.near if entry_id not in verdicts]
         if missing:
             read = await self._read(partition, missing)
-            verdicts |= await self._run(lambda: self._judge_all(partition, encoding, read))
+            more = await self._run(lambda: self._judge_all(partition, encoding, read))
+            verdicts = {**verdicts, **more}
         found = [
             _found(entry_id, min(1.0, cosine), verdicts[entry_id], learned)
-            for entry_id, cosine in near
+            for entry_id, cosine in judged.near
             if entry_id in verdicts
         ]
         return max(found, key=lambda one: (one.guard is None, one.confidence, one.similarity), default=None)
@@ -123,15 +154,13 @@ class Semantic:
     def close(self) -> None:
         self._thread.shutdown()
 
-    def _judged(
-        self, partition: Partition, encoding: Encoding, threshold: float
-    ) -> tuple[Sequence[tuple[str, float]], dict[str, Verdict]]:
-        """What is near, and verdicts on what is at hand of it."""
+    def _judged(self, partition: Partition, encoding: Encoding, threshold: float) -> Judged:
         found = self._index.search(partition, encoding.vector, self._config.candidates)
         near = [(entry_id, cosine) for entry_id, cosine in found if cosine >= threshold]
         kept = {entry_id: self._kept.get((partition[0], entry_id)) for entry_id, _ in near}
         at_hand = {entry_id: other for entry_id, other in kept.items() if other is not None}
-        return near, {entry_id: self._judge.judge(encoding, other) for entry_id, other in at_hand.items()}
+        verdicts = {entry_id: self._judge.judge(encoding, other) for entry_id, other in at_hand.items()}
+        return Judged(near, verdicts)
 
     def _judge_all(
         self, partition: Partition, encoding: Encoding, kept: Mapping[str, Encoding]
@@ -151,7 +180,11 @@ class Semantic:
         return dict(zip(texts, encodings, strict=True))
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._running += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._running -= 1
 
 
 def pack(vector: Vector) -> bytes:

@@ -22,7 +22,7 @@ _SLICE = 32
 
 
 class Model(Protocol):
-    """Called by one thread only."""
+    """Called by one thread at a time."""
 
     @property
     def name(self) -> str: ...
@@ -67,6 +67,7 @@ class LocalEncoder:
         self._memo = Memo(memo_bytes)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._turn = threading.Lock()
         self._closed = False
 
     @property
@@ -94,6 +95,20 @@ class LocalEncoder:
     async def encode(self, texts: Sequence[str]) -> Sequence[Encoding]:
         slices = (texts[start : start + _SLICE] for start in range(0, len(texts), _SLICE))
         return [encoding for some in slices for encoding in await self._encode(some)]
+
+    def encode_here(self, text: str) -> Encoding | None:
+        """In the calling thread; `None` when the model is busy, closed or fails: then `encode` tells."""
+        known = self._memo.get(text)
+        if known is not None or self._closed or not self._turn.acquire(blocking=False):
+            return known
+        try:
+            (made,) = self._opened().encode([text])
+        except Exception:
+            return None
+        finally:
+            self._turn.release()
+        self._memo.put(made)
+        return made
 
     async def _encode(self, texts: Sequence[str]) -> list[Encoding]:
         found = {text: encoding for text in texts if (encoding := self._memo.get(text)) is not None}
@@ -157,7 +172,7 @@ class LocalEncoder:
             return
         missing = [text for text in dict.fromkeys(job.text for job in wanted) if self._memo.get(text) is None]
         try:
-            made = {encoding.text: encoding for encoding in self._opened().encode(missing)} if missing else {}
+            made = {encoding.text: encoding for encoding in self._made(missing)}
         except Exception as error:
             logger.warning("the encoder failed", exc_info=True)
             for job in wanted:
@@ -167,6 +182,10 @@ class LocalEncoder:
             self._memo.put(encoding)
         for job in wanted:
             job.settle(made.get(job.text) or self._memo.get(job.text) or Unavailable())
+
+    def _made(self, texts: Sequence[str]) -> Sequence[Encoding]:
+        with self._turn:
+            return self._opened().encode(texts) if texts else ()
 
     def _opened(self) -> Model:
         if self._model is None:

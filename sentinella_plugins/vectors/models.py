@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,4 +34,13 @@ class Encoder(Protocol):
 
     async def encode(self, texts: Sequence[str]) -> Sequence[Encoding]:
         """Off the event loop. Raises `Unavailable` when the model cannot be asked or too many wait."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """An encoder that can do without its own thread."""
+
+    def encode_here(self, text: str) -> Encoding | None:
+        """In the calling thread, which is not the event loop's; `None` when others wait for the model."""
         ...

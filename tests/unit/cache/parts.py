@@ -148,6 +148,7 @@ async def worker(
     meaning: bool = True,
     random: float = 1.0,
     snapshots: Path | None = None,
+    encoder: Any = None,
     **settings: Any,
 ) -> AsyncIterator[Worker]:
     settings["checks"] = {"wait_s": 0, **settings.get("checks", {})}
@@ -155,7 +156,7 @@ async def worker(
     database = Database(f"sqlite:///{folder / 'cache.db'}", clock=clock)
     await database.open()
     entries, config = SqlEntries(database, clock), CacheConfig.model_validate(settings)
-    encoder, judge, index = Encoder(), NumbersJudge(), VectorIndex()
+    encoder, judge, index = encoder or Encoder(), NumbersJudge(), VectorIndex()
     parts = Meaning(index, encoder, judge) if meaning else None
     service = CacheService(
         database, entries, events, clock, config, parts, folder=snapshots, random=lambda: random

@@ -18,8 +18,9 @@ from sentinella_plugins.kernel.clock import ManualClock
 from sentinella_plugins.kernel.errors import Unavailable
 from sentinella_plugins.kernel.events import PartFailed
 from sentinella_plugins.storage.tables import cache_entries
+from sentinella_plugins.vectors.encoder import LocalEncoder
 from sentinella_plugins.vectors.models import Encoding
-from tests.unit.cache.parts import Worker, body, call, success, worker
+from tests.unit.cache.parts import Worker, body, call, minilm, success, worker
 
 pytestmark = pytest.mark.asyncio
 FRANCE, ALIKE = "What is the capital of France?", "What's the capital city of France?"
@@ -86,6 +87,18 @@ async def test_a_question_is_encoded_once(one: Worker) -> None:
     known = call(ALIKE, temperature=0.5).with_note(again.note(Encoding))
     await one.service.lookup(known)
     assert one.encoder.asked == [FRANCE, ALIKE, ALIKE]
+
+
+async def test_an_encoder_that_is_free_is_used_by_the_thread_that_judges(tmp_path: Path) -> None:
+    local = LocalEncoder(minilm)
+    await local.open()
+    async with worker(tmp_path, encoder=local) as one:
+        await one.ask(call("What is the capital of France?"))
+        mark = (await one.ask(call("What's the capital city of France?"))).note(CacheMark)
+        assert mark is not None and mark.kind == "semantic"
+        marks = await asyncio.gather(*(one.ask(call(f"How tall is mountain {n}?")) for n in range(9)))
+        assert {mark.note(CacheMark).status for mark in marks} == {"miss"}  # type: ignore[union-attr]
+    await local.close()
 
 
 async def test_guarded_far_and_foreign_questions_are_not_answered(one: Worker) -> None:

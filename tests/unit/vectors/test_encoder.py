@@ -137,6 +137,27 @@ async def test_a_model_that_fails_is_unavailable_and_may_recover() -> None:
     await encoder.close()
 
 
+async def test_a_text_is_encoded_here_while_the_model_is_free() -> None:
+    model = HashingModel(32)
+    encoder = LocalEncoder(lambda: model)
+    assert encoder.encode_here("closed") is None
+    await encoder.open()
+    here = await asyncio.to_thread(encoder.encode_here, "text")
+    assert here is not None and here.text == "text"
+    assert (await encoder.encode(["text"]))[0] is here and model.texts == 1
+    await encoder.close()
+    assert encoder.encode_here("other") is None
+
+
+async def test_a_busy_or_failing_model_encodes_nothing_here() -> None:
+    async with held() as (model, encoder, first):
+        assert encoder.encode_here("text") is None
+        model.go_on.set()
+        (known,) = await first
+        assert encoder.encode_here("first") is known
+        assert model.batches == [["first"]]
+
+
 async def test_a_long_list_keeps_its_order() -> None:
     encoder = make_encoder(VectorsConfig(encoder="hashing", max_queue=10))
     await encoder.open()
