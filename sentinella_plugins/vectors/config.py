@@ -23,8 +23,8 @@ class IndexConfig(BaseModel):
         default=4_096,
         ge=64,
         le=1_000_000,
-        description="Up to this many vectors of one tenant and scope are compared one by one; more go into "
-        "inverted lists.",
+        description="Up to this many vectors of one tenant and scope are compared one by one; of more, all "
+        "but an eighth of this go into inverted lists.",
     )
     probes: int = Field(
         default=16, ge=1, le=4_096, description="Lists that one search looks into; more find more, slower."

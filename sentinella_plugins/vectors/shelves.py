@@ -13,6 +13,10 @@ Partition = tuple[str, str]
 """Tenant and scope."""
 Neighbour = tuple[str, float]
 _MOVED_AT_ONCE = 32
+_REST = 8
+"""Where there are lists, so many times fewer stay flat: to compare thousands one by one takes longer than to
+look into the lists of a hundred thousand."""
+
 _MOST_POINTS = 32_768
 """That centres are made of: more would only take longer."""
 
@@ -120,7 +124,8 @@ class _Shelf:
 
     @property
     def is_full(self) -> bool:
-        return len(self._flat) > self._config.flat_below
+        most = self._config.flat_below
+        return len(self._flat) > (most // _REST if self._generations else most)
 
     def oldest(self) -> str:
         return next(iter(self._where))
@@ -158,6 +163,8 @@ class _Shelf:
             self._training = None
         target = self._generations[-1] if self._generations else None
         if target is None or len(target) >= target.capacity:
+            if len(self._flat) <= self._config.flat_below:
+                return False
             # After a restart all of them are flat: then one generation takes them all.
             capacity = 4 * max(target.capacity if target else self._config.flat_below, len(self._flat))
             self._training = Training(self._flat.sample(_MOST_POINTS), capacity, self._config.probes)
