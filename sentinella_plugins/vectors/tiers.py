@@ -169,7 +169,7 @@ class Training:
     def _train(self) -> None:
         _faiss.omp_set_num_threads(1)
         points, dimensions = self._sample.shape
-        lists = max(1, min(int(4 * sqrt(self._capacity)), points // _POINTS_PER_LIST))
+        lists = max(1, min(int(2 * sqrt(self._capacity)), points // _POINTS_PER_LIST))
         centres = _faiss.IndexFlatIP(dimensions)
         index = _faiss.IndexIVFScalarQuantizer(
             centres, dimensions, lists, _faiss.ScalarQuantizer.QT_8bit, _faiss.METRIC_INNER_PRODUCT, False
