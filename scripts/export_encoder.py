@@ -164,9 +164,19 @@ def card(folder: Path, tried: dict[str, dict[str, float]]) -> None:
         "source": {"package": PACKAGE, "model.safetensors": sha256(SOURCE / "model.safetensors")},
         "quantisation": f"dynamic int8, {CHOSEN}",
         "measured_against_fp32": tried,
+        "words": words(folder / "model.onnx"),
         "sha256": {name: sha256(folder / name) for name in ("model.onnx", "tokenizer.json")},
     }
     (folder / "card.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def words(model: Path) -> dict[str, object]:
+    """Where the words' vectors lie in the file: the gateway maps them instead of reading them."""
+    name = "model.embeddings.word_embeddings.weight_quantized"
+    [table] = [found for found in onnx.load(str(model)).graph.initializer if found.name == name]
+    if table.data_type != onnx.TensorProto.UINT8:
+        raise SystemExit(f"{name} is not made of bytes")
+    return {"name": name, "offset": model.read_bytes().index(table.raw_data), "shape": list(table.dims)}
 
 
 if __name__ == "__main__":
