@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Self
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -31,9 +32,10 @@ class Memo:
     def get(self, text: str) -> Encoding | None:
         with self._lock:
             packed = self._held.get(text)
-            if packed is not None:
-                self._held.move_to_end(text)
-        return None if packed is None else packed.encoding(text)
+            if packed is None:
+                return None
+            self._held.move_to_end(text)
+            return packed.encoding(text)
 
     def put(self, encoding: Encoding) -> None:
         packed = _Packed.of(encoding)
@@ -49,24 +51,30 @@ class Memo:
                 self.bytes -= oldest.size
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Packed:
     """An encoding that is held would keep alive what others derive from it, and the batch that it is a part
-    of: this is a copy."""
+    of: this is a copy. As long as somebody else holds the encoding, all get the same one."""
 
     vector: Vector
     tokens: bytes
     pieces: str
     size: int
+    whole: ReferenceType[Encoding]
 
     @classmethod
     def of(cls, encoding: Encoding) -> Self:
         tokens = encoding.tokens.astype(np.float16).tobytes()
         pieces = _BETWEEN.join(encoding.pieces)
-        size = 600 + 4 * (len(encoding.text) + len(pieces)) + int(encoding.vector.nbytes) + len(tokens)
-        return cls(encoding.vector.copy(), tokens, pieces, size)
+        size = 700 + 4 * (len(encoding.text) + len(pieces)) + int(encoding.vector.nbytes) + len(tokens)
+        return cls(encoding.vector.copy(), tokens, pieces, size, ref(encoding))
 
     def encoding(self, text: str) -> Encoding:
+        known = self.whole()
+        if known is not None:
+            return known
         tokens = np.frombuffer(self.tokens, np.float16).astype(np.float32)
         pieces = tuple(self.pieces.split(_BETWEEN)) if self.pieces else ()
-        return Encoding(text, self.vector, tokens.reshape(-1, len(self.vector)), pieces)
+        made = Encoding(text, self.vector, tokens.reshape(-1, len(self.vector)), pieces)
+        self.whole = ref(made)
+        return made

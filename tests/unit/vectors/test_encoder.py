@@ -161,12 +161,15 @@ async def test_what_the_memo_gives_is_what_it_was_given() -> None:
     for text in ("two words", "one", "", "über 東京"):
         [made] = model.encode([text])
         memo.put(made)
+        assert memo.get(text) is made
+        vector, tokens, pieces = made.vector.copy(), made.tokens.copy(), made.pieces
+        del made
         found = memo.get(text)
-        assert found is not None
-        assert (found.text, found.pieces) == (made.text, made.pieces)
+        assert found is not None and memo.get(text) is found
+        assert (found.text, found.pieces) == (text, pieces)
         assert found.tokens.dtype == found.vector.dtype == np.float32
-        np.testing.assert_array_equal(found.vector, made.vector)
-        np.testing.assert_allclose(found.tokens, made.tokens, atol=1e-3)
+        np.testing.assert_array_equal(found.vector, vector)
+        np.testing.assert_allclose(found.tokens, tokens, atol=1e-3)
 
 
 async def test_the_memo_tells_how_much_it_takes() -> None:
