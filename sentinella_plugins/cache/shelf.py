@@ -142,8 +142,10 @@ class Shelf:
 
 
 def _bare(entry: Entry) -> Entry:
-    """What answers need: the store has the rest, and the index the vector."""
-    return replace(entry, question="", vector=b"", encoder="", checksum="")
+    """What answers need: the store has the rest, and the index the vector. The body is copied since orjson
+    makes it with room for more: 4 kB at least."""
+    body = bytes(memoryview(entry.body))
+    return replace(entry, body=body, question="", vector=b"", encoder="", checksum="")
 
 
 def _size(entry: Entry) -> int:

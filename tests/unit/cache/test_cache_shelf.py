@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
+import orjson
 import pytest
 
 from sentinella_plugins.cache.config import CacheConfig
@@ -22,7 +23,7 @@ def entry(number: int) -> Entry:
         tenant="".join(["ac", "me"]),
         id=f"cr_{number:040}",
         scope=f"{number:064}",
-        body=f"{number}".encode() * 100,
+        body=orjson.dumps([number] * 100),
         checksum=f"{number:064}",
         model="".join(["g", "pt"]),
         created_at=float(number),
@@ -51,7 +52,7 @@ async def test_what_is_held_takes_what_it_is_said_to(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert 0.6 * shelf._memory.bytes < taken < 1.1 * shelf._memory.bytes
     held = shelf.held("acme", f"cr_{7:040}")
-    assert held is not None and held.body == b"7" * 100 and held.vector == b""
+    assert held is not None and orjson.loads(held.body) == [7] * 100 and held.vector == b""
     [outline] = await SqlEntries(database, clock).outlines("acme", [held.id])
     assert outline.question == "What is 7?" and outline.vector == bytes(768)
     await database.close()
