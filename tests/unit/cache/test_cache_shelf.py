@@ -36,21 +36,21 @@ def entry(number: int) -> Entry:
 
 
 async def test_what_is_held_takes_what_it_is_said_to(tmp_path: Path) -> None:
-    clock, count = ManualClock(0.0), 2_000
+    clock = ManualClock(0.0)
     database = Database(f"sqlite:///{tmp_path}/s.db", clock=clock)
     await database.open()
     shelf = Shelf(SqlEntries(database, clock), clock, CacheConfig())
-    shelf.keep(entry(0))
-    await shelf.write()
+    seen = []
     tracemalloc.start()
-    for number in range(1, count):
+    for number in range(3_000):
         shelf.keep(entry(number))
-        if not number % 50:
+        if number % 50 == 49:
             await shelf.write()
-    await shelf.write()
-    taken = tracemalloc.get_traced_memory()[0]
+        if number % 1_500 == 1_499:
+            seen.append((tracemalloc.get_traced_memory()[0], shelf._memory.bytes))
     tracemalloc.stop()
-    assert 0.6 * shelf._memory.bytes < taken < 1.1 * shelf._memory.bytes
+    taken, told = (last - first for first, last in zip(*seen, strict=True))
+    assert 0.6 * told < taken < 1.1 * told
     held = shelf.held("acme", f"cr_{7:040}")
     assert held is not None and orjson.loads(held.body) == [7] * 100 and held.vector == b""
     [outline] = await SqlEntries(database, clock).outlines("acme", [held.id])
