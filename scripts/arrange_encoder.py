@@ -183,8 +183,18 @@ def texts() -> Iterator[str]:
 def tell(folder: Path, quantised: Path) -> None:
     card = json.loads((folder / "card.json").read_text())
     card["vectors"] = hashlib.sha256(quantised.read_bytes()).hexdigest()[:8]
+    card["words"] = words(folder / "model.onnx")
     card["sha256"]["model.onnx"] = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def words(model: Path) -> dict[str, object]:
+    """Where the words' vectors lie in the file: the gateway maps them instead of reading them."""
+    name = "model.embeddings.word_embeddings.weight_quantized"
+    [table] = [found for found in onnx.load(str(model)).graph.initializer if found.name == name]
+    if table.data_type != TensorProto.UINT8:
+        raise SystemExit(f"{name} is not made of bytes")
+    return {"name": name, "offset": model.read_bytes().index(table.raw_data), "shape": list(table.dims)}
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def lexicon() -> Lexicon:
     )
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def stem(word: str) -> str:
     """Good enough to compare forms of one word; of a lower-case word."""
     word = lexicon().irregular.get(word, word)

@@ -78,7 +78,7 @@ class Reading:
     shouted: bool
 
 
-@lru_cache(maxsize=2_048)
+@lru_cache(maxsize=512)  # 5 kB each, of the longest texts 65 kB
 def read(text: str) -> Reading:
     """Of a text of at most `LONGEST` characters."""
     text = unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode("utf-8")).replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -24,6 +25,8 @@ CHAT, RAW = "ce_", "cr_"
 
 _BATCH = 64
 _MOST_TOUCHED = 10_000
+_OVERHEAD = 900
+"""Bytes that a held answer takes beside its body."""
 
 
 class Shelf:
@@ -32,7 +35,7 @@ class Shelf:
     def __init__(self, entries: Entries, clock: Clock, config: CacheConfig) -> None:
         self._entries = entries
         self._clock = clock
-        self._memory: Lru[Place, Entry] = Lru(config.memory_bytes, lambda entry: entry.bytes)
+        self._memory: Lru[Place, Entry] = Lru(config.memory_bytes, _size)
         self._unwritten: dict[Place, Entry] = {}
         self._most_unwritten = config.queue_size
         self._touched: dict[Place, float] = {}
@@ -42,7 +45,7 @@ class Shelf:
         self.lost = 0
 
     def held(self, tenant: str, entry_id: str) -> Entry | None:
-        """What this worker knows without asking the store."""
+        """What this worker knows without asking the store; without question and vector."""
         place = (tenant, entry_id)
         entry = self._memory.get(place) or self._unwritten.get(place)
         if entry is None:
@@ -65,7 +68,7 @@ class Shelf:
             logger.warning("entry `%s` of the cache is damaged and was dropped", entry_id)
             await self.drop(tenant, [entry_id])
             return None
-        self._memory.put((tenant, entry_id), entry)
+        self._memory.put((tenant, entry_id), _bare(entry))
         self._touch((tenant, entry_id))
         return entry
 
@@ -75,7 +78,7 @@ class Shelf:
         if len(self._unwritten) >= self._most_unwritten and place not in self._unwritten:
             self.lost += 1
             return False
-        self._memory.put(place, entry)
+        self._memory.put(place, _bare(entry))
         self._busy.add(entry.tenant)
         self._unwritten[place] = entry
         self._written.set()
@@ -136,6 +139,17 @@ class Shelf:
     def _touch(self, place: Place) -> None:
         if len(self._touched) < _MOST_TOUCHED or place in self._touched:
             self._touched[place] = self._clock.now()
+
+
+def _bare(entry: Entry) -> Entry:
+    """What answers need: the store has the rest, and the index the vector. The body is copied since orjson
+    makes it with room for more: 4 kB at least."""
+    body = bytes(memoryview(entry.body))
+    return replace(entry, body=body, question="", vector=b"", encoder="", checksum="")
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.body) + _OVERHEAD
 
 
 def readable(entry: Entry) -> Json | None:

@@ -137,6 +137,7 @@ class House:
         for stream in (False, True):
             await Engine.rehearse(stream=stream)
         await self.catalogue.count_text("warm")
+        host.forget_token_tables()
 
     async def _make_deployments_ready(self) -> None:
         while host.llm_router() is None:  # noqa: ASYNC110  # LiteLLM has no event for it

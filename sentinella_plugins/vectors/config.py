@@ -75,7 +75,7 @@ class VectorsConfig(BaseModel):
         description="Longer texts are encoded by their first and last halves of it; `minilm` has 8,000.",
     )
     memo_bytes: int = Field(
-        default=16_000_000,
+        default=6_000_000,
         ge=0,
         le=10_000_000_000,
         description="Memory for the vectors of recent texts, in bytes; 0 remembers none.",

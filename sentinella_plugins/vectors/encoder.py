@@ -56,7 +56,7 @@ class LocalEncoder:
         max_wait_s: float = 0.0,
         max_queue: int = 1_000,
         timeout_s: float = 5.0,
-        memo_bytes: int = 16_000_000,
+        memo_bytes: int = 6_000_000,
     ) -> None:
         self._load = load
         self._model: Model | None = None

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Self
+from weakref import ReferenceType, ref
 
-from sentinella_plugins.vectors.models import Encoding
+import numpy as np
+
+from sentinella_plugins.vectors.models import Encoding, Vector
+
+_BETWEEN = "\0"
+"""Pieces: no encoder has it in one."""
 
 
 class Memo:
     """At most `limit` bytes; what was unused for longest goes first. What takes more than a tenth of it is
-    not taken in. Thread-safe."""
+    not taken in. Vectors of words come back in half precision, rounded to a thousandth. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held: OrderedDict[str, Encoding] = OrderedDict()
+        self._held: OrderedDict[str, _Packed] = OrderedDict()
         self._lock = threading.Lock()
         self.bytes = 0
 
@@ -23,25 +31,50 @@ class Memo:
 
     def get(self, text: str) -> Encoding | None:
         with self._lock:
-            encoding = self._held.get(text)
-            if encoding is not None:
-                self._held.move_to_end(text)
-            return encoding
+            packed = self._held.get(text)
+            if packed is None:
+                return None
+            self._held.move_to_end(text)
+            return packed.encoding(text)
 
     def put(self, encoding: Encoding) -> None:
-        size = _size(encoding)
-        if size > self._limit // 10:
+        packed = _Packed.of(encoding)
+        if packed.size > self._limit // 10:
             return
         with self._lock:
             if (old := self._held.pop(encoding.text, None)) is not None:
-                self.bytes -= _size(old)
-            self._held[encoding.text] = encoding
-            self.bytes += size
+                self.bytes -= old.size
+            self._held[encoding.text] = packed
+            self.bytes += packed.size
             while self.bytes > self._limit:
                 _, oldest = self._held.popitem(last=False)
-                self.bytes -= _size(oldest)
+                self.bytes -= oldest.size
 
 
-def _size(encoding: Encoding) -> int:
-    arrays = int(encoding.vector.nbytes) + int(encoding.tokens.nbytes)
-    return 500 + 4 * len(encoding.text) + 60 * len(encoding.pieces) + arrays
+@dataclass(slots=True, eq=False)
+class _Packed:
+    """An encoding that is held would keep alive what others derive from it, and the batch that it is a part
+    of: this is a copy. As long as somebody else holds the encoding, all get the same one."""
+
+    vector: Vector
+    tokens: bytes
+    pieces: str
+    size: int
+    whole: ReferenceType[Encoding]
+
+    @classmethod
+    def of(cls, encoding: Encoding) -> Self:
+        tokens = encoding.tokens.astype(np.float16).tobytes()
+        pieces = _BETWEEN.join(encoding.pieces)
+        size = 700 + 4 * (len(encoding.text) + len(pieces)) + int(encoding.vector.nbytes) + len(tokens)
+        return cls(encoding.vector.copy(), tokens, pieces, size, ref(encoding))
+
+    def encoding(self, text: str) -> Encoding:
+        known = self.whole()
+        if known is not None:
+            return known
+        tokens = np.frombuffer(self.tokens, np.float16).astype(np.float32)
+        pieces = tuple(self.pieces.split(_BETWEEN)) if self.pieces else ()
+        made = Encoding(text, self.vector, tokens.reshape(-1, len(self.vector)), pieces)
+        self.whole = ref(made)
+        return made

@@ -17,6 +17,7 @@ from sentinella_plugins.vectors.models import Encoding
 
 T = TypeVar("T")
 DATA = Path(__file__).parent / "data" / "minilm"
+MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
 READ_CHARACTERS = 8_000
 
 
@@ -29,13 +30,17 @@ class MiniLM:
 
     def __init__(self, folder: Path = DATA, *, threads: int = 1) -> None:
         """Raises `DamagedModel`."""
-        card, files = _checked(folder)
+        card = _checked(folder)
         self.name = f"{card['name']}@{card['vectors']}"
         self.dimensions: int = card["dimensions"]
         self.max_tokens: int = card["max_tokens"]
-        self._tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._words = _mapped(folder / MODEL, card["words"])  # the session uses it and does not own it
+        options = _options(threads)
+        options.add_initializer(card["words"]["name"], self._words)
+        # From the file: bytes that it were given it would keep.
         self._session = onnxruntime.InferenceSession(
-            files["model.onnx"], _options(threads), providers=["CPUExecutionProvider"]
+            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
         )
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
@@ -71,15 +76,27 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _checked(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _mapped(model: Path, words: dict[str, Any]) -> Any:
+    """The vectors of all words, half of the model, where they lie in its file: a text needs few of them, and
+    the workers of a machine share what is read."""
+    rows = np.memmap(model, np.uint8, "r", words["offset"], tuple(words["shape"]))
+    return onnxruntime.OrtValue.ortvalue_from_numpy(rows)
+
+
+def _checked(folder: Path) -> dict[str, Any]:
     try:
-        card = json.loads((folder / "card.json").read_text())
-        files = {name: (folder / name).read_bytes() for name in card["sha256"]}
+        card: dict[str, Any] = json.loads((folder / "card.json").read_text())
+        found = {name: _sha256(folder / name) for name in card["sha256"]}
     except (OSError, ValueError, KeyError) as error:
         raise DamagedModel(f"The encoder in {folder} cannot be read: {error}.") from error
-    for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != card["sha256"][name]:
+    for name, digest in found.items():
+        if digest != card["sha256"][name]:
             raise DamagedModel(
                 f"{folder / name} is not the file that its card names. Install Sentinella again."
             )
-    return card, files
+    return card
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

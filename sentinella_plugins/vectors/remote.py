@@ -30,7 +30,7 @@ class RemoteEncoder:
         max_queue: int = 1_000,
         timeout_s: float = 5.0,
         max_characters: int = 8_000,
-        memo_bytes: int = 16_000_000,
+        memo_bytes: int = 6_000_000,
     ) -> None:
         self.name = f"{name}:{dimensions}:{max_characters}"
         self.dimensions = dimensions

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from sentinella_plugins.vectors.config import IndexConfig
 from sentinella_plugins.vectors.models import Vector
 from sentinella_plugins.vectors.tiers import Flat, Lists, Training
@@ -26,7 +28,7 @@ class VectorIndex:
 
     def __init__(self, config: IndexConfig | None = None) -> None:
         self._config = config or IndexConfig()
-        self._shelves: OrderedDict[Partition, _Shelf] = OrderedDict()
+        self._shelves: OrderedDict[Partition, _Single | _Shelf] = OrderedDict()
         self._of_tenant: dict[str, int] = {}
         self._size = 0
 
@@ -39,11 +41,13 @@ class VectorIndex:
 
     def add(self, partition: Partition, entry_id: str, vector: Vector) -> None:
         """Replaces the vector of the same id."""
-        self.remove(partition, entry_id)
         shelf = self._shelves.get(partition)
-        if shelf is None:
-            shelf = self._shelves[partition] = _Shelf(len(vector), self._config)
-        shelf.add(entry_id, vector)
+        if isinstance(shelf, _Single) and shelf.entry_id == entry_id:
+            shelf.replace(vector)
+            self._shelves.move_to_end(partition)
+            return
+        self.remove(partition, entry_id)
+        self._put(partition, entry_id, vector)
         self._count(partition[0], 1)
         while self._size > self._config.max_entries:
             self._evict()
@@ -86,6 +90,17 @@ class VectorIndex:
             for entry_id, vector in shelf.items():
                 yield partition, entry_id, vector
 
+    def _put(self, partition: Partition, entry_id: str, vector: Vector) -> None:
+        shelf = self._shelves.get(partition)
+        if shelf is None:
+            self._shelves[partition] = _Single(entry_id, vector)
+            return
+        if isinstance(shelf, _Single):
+            single, shelf = shelf, _Shelf(len(vector), self._config)
+            self._shelves[partition] = shelf
+            shelf.add(single.entry_id, single.vector)
+        shelf.add(entry_id, vector)
+
     def _count(self, tenant: str, by: int) -> None:
         self._size += by
         self._of_tenant[tenant] = self._of_tenant.get(tenant, 0) + by
@@ -96,6 +111,53 @@ class VectorIndex:
         most = max(self._of_tenant, key=self._of_tenant.__getitem__)
         partition = next(place for place in self._shelves if place[0] == most)
         self.remove(partition, self._shelves[partition].oldest())
+
+
+class _Single:
+    """A partition of one vector, as most are: in half precision, as the store keeps it, and without what
+    makes many quick to search."""
+
+    __slots__ = ("_packed", "entry_id")
+    is_full = False
+
+    def __init__(self, entry_id: str, vector: Vector) -> None:
+        self.entry_id = entry_id
+        self.replace(vector)
+
+    def __len__(self) -> int:
+        return 1 if self._packed else 0
+
+    def __contains__(self, entry_id: str) -> bool:
+        return entry_id == self.entry_id
+
+    @property
+    def nbytes(self) -> int:
+        return len(self._packed)
+
+    @property
+    def vector(self) -> Vector:
+        return np.frombuffer(self._packed, np.float16).astype(np.float32)
+
+    def replace(self, vector: Vector) -> None:
+        self._packed = vector.astype(np.float16).tobytes()
+
+    def oldest(self) -> str:
+        return self.entry_id
+
+    def remove(self, entry_id: str) -> bool:
+        if entry_id != self.entry_id:
+            return False
+        self._packed = b""
+        return True
+
+    def search(self, vector: Vector, k: int) -> Sequence[Neighbour]:
+        return [(self.entry_id, float(self.vector @ vector))]
+
+    def items(self) -> Iterator[tuple[str, Vector]]:
+        yield self.entry_id, self.vector
+
+    def make_room(self) -> bool:
+        return False
 
 
 class _Shelf:

@@ -39,7 +39,7 @@ class Flat:
     def add(self, entry_id: str, vector: Vector) -> None:
         row = len(self._ids)
         if row == self._rows():
-            size = min(_BLOCK, max(1, row))  # most partitions keep a single vector
+            size = min(_BLOCK, max(2, row))  # most partitions keep few
             self._blocks.append(np.zeros((size, self._dimensions), np.float32))
             self._merge_small()
         self._ids.append(entry_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from pathlib import Path
 from typing import Any
 
 import litellm
 import pytest
+import tiktoken.registry
 import yaml
 from litellm import Router
 from litellm.litellm_core_utils.rules import Rules
@@ -210,3 +212,19 @@ def test_what_stands_in_for_a_retired_model_is_in_the_catalogue_itself(catalogue
         assert current is not None, card.name
         assert not current.deprecated
         assert current.upstream == card.upstream
+
+
+def test_tokens_are_counted_without_tiktokens_second_tables() -> None:
+    texts = ("How many tokens are in it?", "Größe: 東京 👩‍👩‍👧‍👦", "    def f(x):\n        return x\n")
+    models = ("gpt-4o", "gpt-4")
+    before = [litellm.token_counter(model=model, text=text) for model in models for text in texts]
+    known = tiktoken.registry.ENCODINGS
+    assert {"cl100k_base", "o200k_base"} <= known.keys()
+    assert all(isinstance(encoding._mergeable_ranks, dict) for encoding in known.values())
+    host.forget_token_tables()
+    assert [litellm.token_counter(model=model, text=text) for model in models for text in texts] == before
+    for encoding in known.values():
+        copied = pickle.loads(pickle.dumps(encoding))  # noqa: S301
+        assert copied.encode(texts[1]) == encoding.encode(texts[1])
+        assert encoding.decode(encoding.encode(texts[1])) == texts[1]
+        assert encoding.decode_single_token_bytes(encoding.encode_single_token(b"how")) == b"how"

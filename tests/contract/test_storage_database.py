@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -15,6 +16,8 @@ import pytest
 import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from pydantic import SecretStr
 from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -22,6 +25,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sentinella_plugins.kernel.clock import ManualClock, SystemClock
 from sentinella_plugins.kernel.errors import SettingsError, Unavailable
 from sentinella_plugins.storage import Database, RedisCounters, SqlCounters, StorageConfig, open_storage
+from sentinella_plugins.storage.engine import writer_engine
+from sentinella_plugins.storage.migrate import FOLDER, migrate, newest
 from sentinella_plugins.storage.tables import leases, metadata
 from tests.contract.conftest import Place, database
 from tests.servers import eventually
@@ -50,6 +55,38 @@ async def test_the_migrations_lead_to_the_tables(opened: Database) -> None:
         return list(compare_metadata(context, metadata))
 
     assert await opened.write(differences) == []
+
+
+async def test_the_newest_revision_is_the_last_file() -> None:
+    assert ScriptDirectory(str(FOLDER)).get_current_head() == newest()
+
+
+_OPEN_AGAIN = """
+import sys
+from sqlalchemy import make_url
+from sentinella_plugins.storage.engine import writer_engine
+from sentinella_plugins.storage.migrate import migrate
+migrate(writer_engine(make_url(sys.argv[1]), timeout_s=5.0), None)
+print("alembic" in sys.modules)
+"""
+
+
+async def test_where_nothing_is_to_be_migrated_alembic_is_not_loaded(opened: Database) -> None:
+    url = opened.url.render_as_string(hide_password=False)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _OPEN_AGAIN, url, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    assert told.decode().strip() == "False"
+
+
+async def test_a_database_of_a_later_version_is_not_opened(opened: Database) -> None:
+    later = "UPDATE alembic_version SET version_num = '9999'"
+    await opened.write(lambda connection: connection.execute(text(later)).close())
+    engine = writer_engine(opened.url, timeout_s=5.0)
+    with pytest.raises(CommandError, match="9999"):
+        await asyncio.to_thread(migrate, engine, None)
+    engine.dispose()
 
 
 async def test_opening_again_keeps_what_is_there(sql_place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from sentinella_plugins.vectors.config import VectorsConfig
 from sentinella_plugins.vectors.encoder import LocalEncoder
 from sentinella_plugins.vectors.hashing import HashingModel
 from sentinella_plugins.vectors.memo import Memo
+from sentinella_plugins.vectors.minilm import MiniLM
 from sentinella_plugins.vectors.models import Encoding
 from sentinella_plugins.vectors.remote import RemoteEncoder
 
@@ -173,6 +175,34 @@ async def test_the_memo_is_bounded() -> None:
     assert 0 < memo.bytes <= 20_000
     assert memo.get("text 99") is not None
     assert memo.get("text 0") is None
+
+
+async def test_what_the_memo_gives_is_what_it_was_given() -> None:
+    memo, model = Memo(1_000_000), HashingModel(32)
+    for text in ("two words", "one", "", "über 東京"):
+        [made] = model.encode([text])
+        memo.put(made)
+        assert memo.get(text) is made
+        vector, tokens, pieces = made.vector.copy(), made.tokens.copy(), made.pieces
+        del made
+        found = memo.get(text)
+        assert found is not None and memo.get(text) is found
+        assert (found.text, found.pieces) == (text, pieces)
+        assert found.tokens.dtype == found.vector.dtype == np.float32
+        np.testing.assert_array_equal(found.vector, vector)
+        np.testing.assert_allclose(found.tokens, tokens, atol=1e-3)
+
+
+async def test_the_memo_tells_how_much_it_takes() -> None:
+    memo, model = Memo(10_000_000), MiniLM()
+    texts = [f"How do I reset the password of account {n}, and what does it cost?" for n in range(300)]
+    tracemalloc.start()
+    for text in texts:
+        memo.put(model.encode([text])[0])
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(memo) == len(texts)
+    assert 0.7 * memo.bytes < taken < memo.bytes
 
 
 async def test_remote_vectors_get_length_one() -> None:

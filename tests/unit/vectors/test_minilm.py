@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+from tokenizers import Tokenizer
 
-from sentinella_plugins.vectors.minilm import DATA, DamagedModel, MiniLM
+from sentinella_plugins.vectors.minilm import DATA, MODEL, TOKENIZER, DamagedModel, MiniLM
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,15 @@ def test_of_a_long_text_the_beginning_and_the_end_are_read(encoder: MiniLM) -> N
     assert one.pieces[-1] == "paris"
     assert not np.array_equal(one.vector, other.vector)
     assert third.pieces[0] == "cabbage"
+
+
+def test_the_words_lie_where_the_card_says(encoder: MiniLM) -> None:
+    """What is mapped is what the model itself has at that name: reading the whole of it gives the same."""
+    whole = onnxruntime.InferenceSession(str(DATA / MODEL), providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_file(str(DATA / TOKENIZER))
+    ids = [tokenizer.encode("Which rivers of Asia are longest, and why?").ids]
+    [found] = encoder.encode(["Which rivers of Asia are longest, and why?"])
+    np.testing.assert_array_equal(whole.run(["vector"], {"input_ids": np.array(ids)})[0][0], found.vector)
 
 
 def test_a_changed_model_is_refused(tmp_path: Path) -> None:
