@@ -5,6 +5,7 @@
     /tmp/arrange/bin/python scripts/arrange_encoder.py QUANTISED.onnx sentinella_plugins/vectors/data/minilm
 
 What the export leaves behind for batches and padding goes, and the attention of a layer becomes one step.
+`late` (1, length, 384) is what the last layer gets.
 Nothing is written unless every vector is what it was, bit for bit; the encoder keeps its name, and kept
 vectors stay good.
 """
@@ -55,6 +56,8 @@ class Arranged:
     def model(self) -> onnx.ModelProto:
         hidden = self._embedded()
         for layer in range(LAYERS):
+            if layer == LAYERS - 1:
+                self._nodes.append(helper.make_node("Identity", [hidden], ["late"], "late"))
             hidden = self._layer(layer, hidden)
         self._unit(self._step("ReduceMean", [hidden], axes=[1], keepdims=0), "vector")
         self._unit(hidden, "tokens")
@@ -66,6 +69,7 @@ class Arranged:
             [
                 helper.make_tensor_value_info("vector", floats, [1, SIZE]),
                 helper.make_tensor_value_info("tokens", floats, [1, "length", SIZE]),
+                helper.make_tensor_value_info("late", floats, [1, "length", SIZE]),
             ],
             self._tensors,
         )

@@ -4,14 +4,12 @@
 
 Needs scikit-learn beside the project's own requirements; about five minutes on one core. The model is
 additive: a piecewise linear function of each feature of `cache/features.py`, and a logistic function of
-their sum. Of the pairs in `--calibrate` only two numbers are learned: how score and probability belong
-together.
+their sum. Run `calibrate_verifier.py` afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
 import random
@@ -44,9 +42,6 @@ PULL = 40.0
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=Path, required=True)
-    parser.add_argument(
-        "--calibrate", type=Path, help="Half of these pairs (by hash) set the scale of the score."
-    )
     chosen = parser.parse_args()
     rows = sampled([json.loads(line) for line in chosen.pairs.read_text().splitlines()])
     inputs, same = measured([(row["a"], row["b"], row["same"], row["why"]) for row in rows])
@@ -57,9 +52,8 @@ def main() -> None:
     weights = model.coef_[0] / scale
     offset = float(model.intercept_[0] - (weights * middle).sum())
     print("fits", round(float(model.score((spread - middle) / scale, same)), 4), len(same), same.mean())
-    slope, shift = calibrated(chosen.calibrate, knots, weights, offset) if chosen.calibrate else (1.0, 0.0)
     np.savez(TARGET / "verifier.npz", knots=knots, weights=weights, offset=np.array(offset))
-    write({"slope": slope, "shift": shift, "pull": PULL}, same)
+    write(same)
 
 
 def sampled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -97,28 +91,17 @@ def measured(rows: list[tuple[str, str, int, str]]) -> tuple[Any, Any]:
     return np.array(inputs), np.array(labels)
 
 
-def calibrated(file: Path, knots: Any, weights: Any, offset: float) -> tuple[float, float]:
-    with gzip.open(file, "rt") as lines:
-        rows = [
-            row for row in map(json.loads, lines) if row["source"] == "qqp" and in_half(row["a"] + row["b"])
-        ]
-    inputs, same = measured([(row["a"], row["b"], row["same"], "") for row in rows])
-    sums = hinges(inputs, knots) @ weights + offset + PULL * inputs[:, 0]
-    model = LogisticRegression(C=1e6).fit(sums[:, None], same)
-    return float(model.coef_[0][0]), float(model.intercept_[0])
-
-
-def in_half(text: str) -> bool:
-    return int(hashlib.md5(text.encode()).hexdigest(), 16) % 2 == 0  # noqa: S324
-
-
-def write(scale: dict[str, float], same: Any) -> None:
+def write(same: Any) -> None:
     card = {
         "name": "semantic cache verifier",
         "features": list(NAMES),
         "trained_on": SOURCES,
         "pairs": {"same": int(same.sum()), "different": int(len(same) - same.sum())},
-        "calibration": {name: round(value, 6) for name, value in scale.items()},
+        "pull": PULL,
+        "calibration": {
+            "alone": {"shift": 0.0, "words": 1.0},
+            "together": {"shift": 0.0, "words": 1.0, "reader": 1.0},
+        },
         "serve": 0.85,
         "sha256": {
             name: hashlib.sha256((TARGET / name).read_bytes()).hexdigest()

@@ -6,7 +6,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,11 +127,11 @@ def _decided(asked: Encoding, kept: Encoding, judge: Judge, threshold: float) ->
 
 def _small(encoding: Encoding) -> Encoding:
     """Half the memory: a file may hold a hundred thousand texts."""
-    return Encoding(encoding.text, encoding.vector, encoding.tokens.astype(np.float16), encoding.pieces)
+    return replace(encoding, tokens=encoding.tokens.astype(np.float16))
 
 
 def _whole(encoding: Encoding) -> Encoding:
-    return Encoding(encoding.text, encoding.vector, encoding.tokens.astype(np.float32), encoding.pieces)
+    return replace(encoding, tokens=encoding.tokens.astype(np.float32))
 
 
 def _lines(file: Path) -> Iterator[Pair]:

@@ -203,4 +203,5 @@ def _found(entry_id: str, cosine: float, verdict: Verdict, learned: Thresholds) 
 
 def _size(encoding: Encoding) -> int:
     """The vectors of its words are held twice: as pieces, and put together for the judge."""
-    return 1_000 + 4 * len(encoding.text) + int(encoding.vector.nbytes) + 2 * int(encoding.tokens.nbytes)
+    arrays = int(encoding.vector.nbytes) + 2 * int(encoding.tokens.nbytes) + int(encoding.late.nbytes)
+    return 1_000 + 4 * len(encoding.text) + arrays

@@ -19,6 +19,7 @@ from sentinella_plugins.cache.lexicon import DATA
 from sentinella_plugins.cache.reading import LONGEST, read
 from sentinella_plugins.kernel.errors import SettingsError
 from sentinella_plugins.vectors.models import Encoding
+from sentinella_plugins.vectors.pairs import PairReader
 
 
 class DamagedVerifier(SettingsError):
@@ -37,16 +38,16 @@ class Judgement:
 class Verifier:
     """Symmetric, deterministic and thread-safe. `serve` is the least score worth serving."""
 
-    def __init__(self, folder: Path = DATA) -> None:
-        """Raises `DamagedVerifier`."""
+    def __init__(self, folder: Path = DATA, reader: PairReader | None = None) -> None:
+        """Raises `DamagedVerifier`, and `DamagedModel` when it is the reader that is so."""
         card = _checked(folder)
         self.serve: float = card["serve"]
-        scale = card["calibration"]
+        self._pull: float = card["pull"]
+        self._alone = Scale(**card["calibration"]["alone"])
+        self._together = Scale(**card["calibration"]["together"])
         with np.load(folder / "verifier.npz", allow_pickle=False) as held:
-            self._knots, weights, offset = held["knots"], held["weights"], float(held["offset"])
-        self._weights = weights * scale["slope"]
-        self._offset = offset * scale["slope"] + scale["shift"]
-        self._pull = scale["pull"] * scale["slope"]
+            self._knots, self._weights, self._offset = held["knots"], held["weights"], float(held["offset"])
+        self._reader = reader or PairReader()
 
     def judge(self, asked: Encoding, kept: Encoding) -> Judgement:
         if asked.text == kept.text:
@@ -57,11 +58,27 @@ class Verifier:
         guard = refusal(one, other)
         if guard:
             return Judgement(0.0, guard)
-        found = features(asked, kept, one, other)
-        total = (
-            float(hinges(found[None], self._knots)[0] @ self._weights) + self._offset + self._pull * found[0]
-        )
+        words = self.words(features(asked, kept, one, other))
+        odds = self._reader.read(asked, kept)
+        total = self._alone.total(words) if odds is None else self._together.total(words, odds)
         return Judgement(1 / (1 + math.exp(-min(max(total, -50.0), 50.0))))
+
+    def words(self, found: NDArray[np.float64]) -> float:
+        """What the additive model makes of a pair's features."""
+        spread = hinges(found[None], self._knots)[0]
+        return float(spread @ self._weights) + self._offset + self._pull * float(found[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much each signal counts in the log odds."""
+
+    shift: float
+    words: float
+    reader: float = 0.0
+
+    def total(self, words: float, odds: float = 0.0) -> float:
+        return self.shift + self.words * words + self.reader * odds
 
 
 def hinges(inputs: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -59,6 +59,7 @@ class _Packed:
     vector: Vector
     tokens: bytes
     pieces: str
+    late: bytes
     size: int
     whole: ReferenceType[Encoding]
 
@@ -66,8 +67,10 @@ class _Packed:
     def of(cls, encoding: Encoding) -> Self:
         tokens = encoding.tokens.astype(np.float16).tobytes()
         pieces = _BETWEEN.join(encoding.pieces)
-        size = 700 + 4 * (len(encoding.text) + len(pieces)) + int(encoding.vector.nbytes) + len(tokens)
-        return cls(encoding.vector.copy(), tokens, pieces, size, ref(encoding))
+        late = encoding.late.tobytes()
+        arrays = int(encoding.vector.nbytes) + len(tokens) + len(late)
+        size = 700 + 4 * (len(encoding.text) + len(pieces)) + arrays
+        return cls(encoding.vector.copy(), tokens, pieces, late, size, ref(encoding))
 
     def encoding(self, text: str) -> Encoding:
         known = self.whole()
@@ -75,6 +78,7 @@ class _Packed:
             return known
         tokens = np.frombuffer(self.tokens, np.float16).astype(np.float32)
         pieces = tuple(self.pieces.split(_BETWEEN)) if self.pieces else ()
-        made = Encoding(text, self.vector, tokens.reshape(-1, len(self.vector)), pieces)
+        late = np.frombuffer(self.late, np.float16).reshape(-1, len(self.vector))
+        made = Encoding(text, self.vector, tokens.reshape(-1, len(self.vector)), pieces, late)
         self.whole = ref(made)
         return made

@@ -30,13 +30,13 @@ class MiniLM:
 
     def __init__(self, folder: Path = DATA, *, threads: int = 1) -> None:
         """Raises `DamagedModel`."""
-        card = _checked(folder)
+        card = checked(folder)
         self.name = f"{card['name']}@{card['vectors']}"
         self.dimensions: int = card["dimensions"]
         self.max_tokens: int = card["max_tokens"]
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._words = _mapped(folder / MODEL, card["words"])  # the session uses it and does not own it
-        options = _options(threads)
+        options = session_options(threads)
         options.add_initializer(card["words"]["name"], self._words)
         # From the file: bytes that it were given it would keep.
         self._session = onnxruntime.InferenceSession(
@@ -52,8 +52,14 @@ class MiniLM:
         made = self._tokenizer.encode(_readable(text))
         ids, pieces = self._cut(made.ids), self._cut(made.tokens)
         inputs = np.array([ids], dtype=np.int64)
-        vectors, tokens = self._session.run(["vector", "tokens"], {"input_ids": inputs})
-        return Encoding(text=text, vector=vectors[0], tokens=tokens[0, 1:-1], pieces=tuple(pieces[1:-1]))
+        vectors, tokens, late = self._session.run(["vector", "tokens", "late"], {"input_ids": inputs})
+        return Encoding(
+            text=text,
+            vector=vectors[0],
+            tokens=tokens[0, 1:-1],
+            pieces=tuple(pieces[1:-1]),
+            late=late[0].astype(np.float16),
+        )
 
     def _cut(self, items: list[T]) -> list[T]:
         half = self.max_tokens // 2
@@ -67,7 +73,7 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
 
 
-def _options(threads: int) -> Any:
+def session_options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -83,7 +89,7 @@ def _mapped(model: Path, words: dict[str, Any]) -> Any:
     return onnxruntime.OrtValue.ortvalue_from_numpy(rows)
 
 
-def _checked(folder: Path) -> dict[str, Any]:
+def checked(folder: Path) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads((folder / "card.json").read_text())
         found = {name: _sha256(folder / name) for name in card["sha256"]}

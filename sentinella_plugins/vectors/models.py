@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
+Halves = NDArray[np.float16]
+
+
+def _nothing() -> Halves:
+    return np.empty((0, 0), np.float16)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Encoding:
     """`vector` (d,) has unit length. `tokens` (n, d) are the unit vectors of the n word `pieces`, in their
-    order, without special tokens; an encoder that has none leaves them empty."""
+    order, without special tokens; an encoder that has none leaves them empty. `late` (n, d) are all pieces
+    as the encoder's last layer gets them, for a model that reads two texts together; mostly empty."""
 
     text: str
     vector: Vector
     tokens: Vector
     pieces: tuple[str, ...] = ()
+    late: Halves = field(default_factory=_nothing)
 
 
 class Encoder(Protocol):
