@@ -38,7 +38,7 @@ class Judgement:
 class Verifier:
     """Symmetric, deterministic and thread-safe. `serve` is the least score worth serving."""
 
-    def __init__(self, folder: Path = DATA, reader: PairReader | None = None) -> None:
+    def __init__(self, folder: Path = DATA) -> None:
         """Raises `DamagedVerifier`, and `DamagedModel` when it is the reader that is so."""
         card = _checked(folder)
         self.serve: float = card["serve"]
@@ -47,7 +47,7 @@ class Verifier:
         self._together = Scale(**card["calibration"]["together"])
         with np.load(folder / "verifier.npz", allow_pickle=False) as held:
             self._knots, self._weights, self._offset = held["knots"], held["weights"], float(held["offset"])
-        self._reader = reader or PairReader()
+        self._reader = PairReader()
 
     def judge(self, asked: Encoding, kept: Encoding) -> Judgement:
         if asked.text == kept.text:
