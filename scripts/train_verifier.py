@@ -103,6 +103,7 @@ def write(same: Any) -> None:
             "together": {"shift": 0.0, "words": 1.0, "reader": 1.0},
         },
         "serve": 0.85,
+        "read_from": -50.0,
         "sha256": {
             name: hashlib.sha256((TARGET / name).read_bytes()).hexdigest()
             for name in ("verifier.npz", "words.json")

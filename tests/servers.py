@@ -148,7 +148,7 @@ def wheel(name: str) -> Path:
 
 
 def free_port() -> int:
-    """Below those that the system gives to outgoing connections: until the server has it, no client gets it."""
+    """Below those that the system gives to outgoing connections: no client gets it before the server."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as listener, suppress(OSError):

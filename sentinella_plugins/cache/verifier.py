@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sentinella_plugins.cache.features import features
 from sentinella_plugins.cache.guards import refusal
-from sentinella_plugins.cache.lexicon import DATA
+from sentinella_plugins.cache.lexicon import DATA, lexicon
 from sentinella_plugins.cache.reading import LONGEST, read
 from sentinella_plugins.kernel.errors import SettingsError
 from sentinella_plugins.vectors.models import Encoding
@@ -43,11 +43,13 @@ class Verifier:
         card = _checked(folder)
         self.serve: float = card["serve"]
         self._pull: float = card["pull"]
+        self._read_from: float = card["read_from"]
         self._alone = Scale(**card["calibration"]["alone"])
         self._together = Scale(**card["calibration"]["together"])
         with np.load(folder / "verifier.npz", allow_pickle=False) as held:
             self._knots, self._weights, self._offset = held["knots"], held["weights"], float(held["offset"])
         self._reader = PairReader()
+        lexicon()  # parsed now, not while the first near question waits
 
     def judge(self, asked: Encoding, kept: Encoding) -> Judgement:
         if asked.text == kept.text:
@@ -58,10 +60,15 @@ class Verifier:
         guard = refusal(one, other)
         if guard:
             return Judgement(0.0, guard)
-        words = self.words(features(asked, kept, one, other))
-        odds = self._reader.read(asked, kept)
-        total = self._alone.total(words) if odds is None else self._together.total(words, odds)
+        total = self._total(asked, kept, self.words(features(asked, kept, one, other)))
         return Judgement(1 / (1 + math.exp(-min(max(total, -50.0), 50.0))))
+
+    def _total(self, asked: Encoding, kept: Encoding, words: float) -> float:
+        alone = self._alone.total(words)
+        if alone < self._read_from:  # what the reader finds lifts hardly any of these above `serve`
+            return alone
+        odds = self._reader.read(asked, kept)
+        return alone if odds is None else self._together.total(words, odds)
 
     def words(self, found: NDArray[np.float64]) -> float:
         """What the additive model makes of a pair's features."""

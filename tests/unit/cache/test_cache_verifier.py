@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,22 @@ def test_it_is_symmetric_and_never_raises(encoder: MiniLM, verifier: Verifier, o
     assert forth.score == pytest.approx(back.score, abs=1e-6)
     assert 0 <= forth.score <= 1
     assert verifier.judge(a, a) == Judgement(1.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "read"),
+    [
+        ("How do I reset my password?", "How can I reset my password?", True),
+        ("How do I learn to cook at home?", "What should I cook at home for my guests?", False),
+    ],
+)
+def test_only_what_may_be_served_is_read(
+    encoder: MiniLM, verifier: Verifier, one: str, other: str, read: bool
+) -> None:
+    pair = encoder.encode([one, other])
+    unread = [replace(encoding, late=encoding.late[:0]) for encoding in pair]
+    assert (verifier.judge(*pair) != verifier.judge(*unread)) is read
+    assert (verifier.judge(*pair).score >= verifier.serve) is read
 
 
 @pytest.mark.parametrize("name", ["verifier.npz", "words.json"])
