@@ -93,6 +93,8 @@ def _is_near(answer: Mapping[str, Any]) -> bool:
 
 
 def _wordings() -> Iterator[str]:
+    """No two are the same text for an encoder: spaces differ where words do not, and courtesies, which the
+    cache leaves out, are not among what differs."""
     asked = (
         "What is the capital of France, and why?",
         "What's the capital of France, and why?",
@@ -100,20 +102,12 @@ def _wordings() -> Iterator[str]:
         "Which city is the capital of France, and why?",
         "Why, and what, is the capital of France?",
     )
-    before = ("", "Please: ", "Tell me: ", "Hello! ", "Hi, ", "Could you tell me? ", "Question: ", "So, ")
-    after = (
-        "",
-        " Thanks.",
-        " Thank you!",
-        " Please.",
-        " Please!",
-        " Thanks a lot.",
-        " :)",
-        "?",
-        "??",
-        " ...",
-    )
-    found = ["".join(text) for text in product(before, before, asked, after)]
+    found = [
+        "".join(word + space for word, space in zip(words, (*spaces, ""), strict=True)) + after
+        for words in map(str.split, asked)
+        for spaces in product((" ", "  "), repeat=len(words) - 1)
+        for after in ("", "?", " ??")
+    ]
     random.shuffle(found)
     return iter(found)
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sentinella_plugins.cache.courtesy import asked_of
 from sentinella_plugins.cache.models import Judge
 from sentinella_plugins.kernel.errors import SettingsError
 from sentinella_plugins.vectors.models import Encoding
@@ -56,7 +57,7 @@ def decide(pairs: Sequence[Pair], encoder: Encodes, judge: Judge, threshold: flo
     """As the cache would, with one candidate per question. `threshold` is the floor of the cosine."""
     encodings: dict[str, Encoding] = {}
     for text in dict.fromkeys(text for pair in pairs for text in (pair.a, pair.b)):
-        encodings[text] = _small(encoder.encode([text])[0])
+        encodings[text] = _small(encoder.encode([asked_of(text)])[0])
     return [_decided(encodings[pair.a], encodings[pair.b], judge, threshold) for pair in pairs]
 
 

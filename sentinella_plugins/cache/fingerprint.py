@@ -9,6 +9,7 @@ from unicodedata import is_normalized, normalize
 
 import orjson
 
+from sentinella_plugins.cache.courtesy import asked_of
 from sentinella_plugins.cache.models import Keys
 from sentinella_plugins.kernel.call import Call
 
@@ -45,7 +46,7 @@ def keys_of(call: Call, *, person: str = "") -> Keys:
     scope = digest.hexdigest()
     digest.update(orjson.dumps(last if asks else None, default=_plain, option=_OPTIONS))
     content = last.get("content")
-    return Keys(digest.hexdigest(), scope, content if asks and isinstance(content, str) else "")
+    return Keys(digest.hexdigest(), scope, asked_of(content) if asks and isinstance(content, str) else "")
 
 
 def chars_of(call: Call) -> int:

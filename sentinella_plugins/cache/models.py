@@ -25,7 +25,7 @@ class CacheMiss(SentinellaError):
 @dataclass(frozen=True, slots=True)
 class Keys:
     """`exact` and `scope` are SHA-256: of the whole request, and of all but the last user turn. `question` is
-    that turn's text, empty when there is none or it is more than text."""
+    that turn's text without its courtesies, empty when there is none or it is more than text."""
 
     exact: str
     scope: str

@@ -10,6 +10,7 @@ from random import Random
 
 from sentinella_plugins.cache.checks import Checks, Learned
 from sentinella_plugins.cache.config import CacheConfig
+from sentinella_plugins.cache.courtesy import asked_of
 from sentinella_plugins.cache.follower import Follower
 from sentinella_plugins.cache.invalidation import Invalidation, matching
 from sentinella_plugins.cache.keeper import Keeper
@@ -188,7 +189,7 @@ class CacheService:
         dropped = 0
         vector = None
         if what.similar_to is not None and self._semantic is not None:
-            vector = (await self._semantic.encode(what.similar_to)).vector
+            vector = (await self._semantic.encode(asked_of(what.similar_to))).vector
         async for ids in matching(self._entries, tenant, what, vector, self._clock.now()):
             dropped += await self._shelf.drop(tenant, ids)
         await self._follower.round()
