@@ -26,6 +26,8 @@ _INTERNAL = (
     "litellm.router",
     "litellm.proxy.utils",
 )
+_CACHES = "cache"
+"""Every `Cache` that LiteLLM makes enters this name, its calls to Gemini too; nothing listens to it."""
 
 
 def insert_door(door: Any, **options: Any) -> None:
@@ -105,7 +107,7 @@ def listeners(own: object) -> bool:
 def _is_foreign(callback: object, own: object) -> bool:
     """LiteLLM registers objects, bound methods and functions of its own beside those of the YAML."""
     owner = getattr(callback, "__self__", callback)
-    if owner is own:
+    if owner is own or owner == _CACHES:
         return False
     module = getattr(owner, "__module__", None) or type(owner).__module__
     return isinstance(owner, str) or not module.startswith(_INTERNAL)
