@@ -22,10 +22,13 @@ Place = tuple[str, str]
 _SHORT = 300
 """Characters of a question that is encoded by the cache's thread: others wait for it meanwhile."""
 
+_SURE = 0.95
+"""Of questions this much alike at most the wording differs; another one would answer no better."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """(id, cosine) of what is near, and verdicts on what was at hand of it."""
+    """(id, cosine) of what is near, nearest first, and verdicts on what was at hand of it."""
 
     near: Sequence[tuple[str, float]]
     verdicts: Mapping[str, Verdict]
@@ -155,11 +158,18 @@ class Semantic:
         self._thread.shutdown()
 
     def _judged(self, partition: Partition, encoding: Encoding, threshold: float) -> Judged:
-        found = self._index.search(partition, encoding.vector, self._config.candidates)
-        near = [(entry_id, cosine) for entry_id, cosine in found if cosine >= threshold]
-        kept = {entry_id: self._kept.get((partition[0], entry_id)) for entry_id, _ in near}
-        at_hand = {entry_id: other for entry_id, other in kept.items() if other is not None}
-        verdicts = {entry_id: self._judge.judge(encoding, other) for entry_id, other in at_hand.items()}
+        """From the nearest on, until one is sure: what is farther is not looked at."""
+        near: list[tuple[str, float]] = []
+        verdicts: dict[str, Verdict] = {}
+        for entry_id, cosine in self._index.search(partition, encoding.vector, self._config.candidates):
+            if cosine < threshold:
+                break
+            near.append((entry_id, cosine))
+            kept = self._kept.get((partition[0], entry_id))
+            if kept is not None:
+                verdict = verdicts[entry_id] = self._judge.judge(encoding, kept)
+                if verdict.score >= _SURE:
+                    break
         return Judged(near, verdicts)
 
     def _judge_all(

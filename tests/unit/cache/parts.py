@@ -105,12 +105,14 @@ class Opinion:
 
 @dataclass
 class NumbersJudge:
-    """Trusts near questions with the same numbers."""
+    """Trusts near questions with the same numbers; `seen` are the kept ones that it has compared."""
 
     score: float = 0.99
     serve: float = 0.9
+    seen: list[str] = field(default_factory=list)
 
     def judge(self, asked: Encoding, kept: Encoding) -> Opinion:
+        self.seen.append(kept.text)
         if re.findall(r"\d+", asked.text) != re.findall(r"\d+", kept.text):
             return Opinion(0.0, "numbers")
         return Opinion(self.score)

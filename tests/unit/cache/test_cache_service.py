@@ -131,6 +131,17 @@ async def test_an_unsure_score_is_not_served(one: Worker) -> None:
     assert mark(await one.ask(call(ALIKE))).status == "miss"
 
 
+@pytest.mark.parametrize(("score", "compared"), [(0.99, 1), (0.92, 2)])
+async def test_from_the_nearest_on_until_one_is_sure(one: Worker, score: float, compared: int) -> None:
+    one.judge.score = 0.5
+    for text in (FRANCE, ALIKE):
+        await one.ask(call(text))
+    one.judge.score, one.judge.seen = score, []
+    assert mark(await one.ask(call("What is the capital city of France?"))).kind == "semantic"
+    assert len(one.judge.seen) == compared
+    assert one.judge.seen[0] == ALIKE
+
+
 async def test_streamed_and_whole_answers_serve_each_other(one: Worker) -> None:
     await one.ask(call(FRANCE, stream=True))
     assert mark(await one.ask(call(FRANCE, stream=False))).status == "hit"
