@@ -27,6 +27,17 @@ START_S = 150.0
 STOP_S = 20.0
 CACHING = {"SENTINELLA_CACHE__ENABLED": "true"}
 """Most tests ask the same question again and again and want it answered by a model each time."""
+METERED: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hi"},
+    "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hi"},
+    "/v1/responses": {"model": "gpt-4o-mini", "input": "Hi"},
+    "/v1/messages": {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 20,
+        "messages": [{"role": "user", "content": "Hi"}],
+    },
+}
+"""A body for each route that LiteLLM answers itself."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 
 

@@ -128,7 +128,6 @@ class House:
             except Exception as error:
                 self.problem = mask(str(error))
                 self._tried.set()
-                gc.enable()
                 logger.exception("Sentinella cannot open yet and tries again in %s s", _RETRY_S)
                 await asyncio.sleep(_RETRY_S)
 
@@ -163,7 +162,6 @@ def _settle_heap() -> None:
     million of objects would hold up every call for half a second."""
     gc.collect()
     gc.freeze()
-    gc.enable()
     with suppress(AttributeError, OSError):  # glibc has it
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -197,8 +195,11 @@ def install() -> House:
     """Puts the house in front of LiteLLM's application. Once per process."""
     from sentinella_plugins.gateway.door import Door
 
-    gc.disable()  # one collection at the end of the start, by `_settle_heap`, instead of one for every part
-    house = build()
+    gc.disable()  # LiteLLM's million of objects would be gone through for a few thousand new ones
+    try:
+        house = build()
+    finally:
+        gc.enable()
     honest_streams.install()
     if house.settings.cache.enabled:
         litellm_cache.install(house.app.cache.raw)

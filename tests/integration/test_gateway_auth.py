@@ -10,20 +10,10 @@ import openai
 import pytest
 
 from sentinella_plugins.kernel.secrets import new_key
-from tests.gateway import Gateway, Key, question
+from tests.gateway import METERED, Gateway, Key, question
 
 CHAT = "/v1/chat/completions"
-BODIES: dict[str, dict[str, Any]] = {
-    CHAT: question(),
-    "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hi"},
-    "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hi"},
-    "/v1/responses": {"model": "gpt-4o-mini", "input": "Hi"},
-    "/v1/messages": {
-        "model": "claude-haiku-5-5",
-        "max_tokens": 20,
-        "messages": [{"role": "user", "content": "Hi"}],
-    },
-}
+BODIES: dict[str, dict[str, Any]] = {CHAT: question(), **METERED}
 ADMIN_ROUTES = [
     ("GET", "/v1/tenants"),
     ("POST", "/v1/tenants"),

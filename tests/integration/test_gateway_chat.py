@@ -12,7 +12,7 @@ import pytest_asyncio
 import yaml
 
 from sentinella_plugins.demo import Demo
-from tests.gateway import SHIPPED, Gateway, events, question
+from tests.gateway import METERED, SHIPPED, Gateway, events, question
 
 USER = [{"role": "user", "content": "What is the capital of France?"}]
 DEPLOYMENTS = {entry["model_name"]: entry for entry in yaml.safe_load(SHIPPED.read_text())["model_list"]}
@@ -57,16 +57,6 @@ ONE_OF_EACH = [
     "llama-3-70b",
     "llama-3.1-8b",
 ]
-OTHER_ROUTES = {
-    "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hello"},
-    "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hello"},
-    "/v1/responses": {"model": "gpt-4o-mini", "input": "Hello"},
-    "/v1/messages": {
-        "model": "claude-haiku-5-5",
-        "max_tokens": 20,
-        "messages": [{"role": "user", "content": "Hello"}],
-    },
-}
 WEATHER = {
     "type": "function",
     "function": {
@@ -131,19 +121,19 @@ def test_answers_the_sync_client(client: openai.OpenAI, demo: Demo) -> None:
     assert raw.headers["x-sentinella-cache"] in ("miss", "bypass")
 
 
-
 def test_no_call_closes_the_short_road(gateway: Gateway) -> None:
     """LiteLLM enters callbacks of its own while it works; its client names itself to the upstream."""
     with gateway.client() as client:
         for model in ONE_OF_EACH:
             for stream in (False, True):
                 client.post("/v1/chat/completions", json=question("Hello", model=model, stream=stream))
-        for path, body in OTHER_ROUTES.items():
+        for path, body in METERED.items():
             client.post(path, json=body).raise_for_status()
         client.post("/v1/chat/completions", json=question("And now?")).raise_for_status()
     last = gateway.demo.requests()[-1]
     assert (last["provider"], last["body"]["messages"][-1]["content"]) == ("openai", "And now?")
     assert "x-stainless-lang" not in last["headers"]
+
 
 @pytest.mark.asyncio
 async def test_answers_the_async_client(aclient: openai.AsyncOpenAI, demo: Demo) -> None:

@@ -13,21 +13,11 @@ import httpx
 import pytest
 
 from sentinella_plugins.demo import Demo
-from tests.gateway import Gateway, Key, question
+from tests.gateway import METERED, Gateway, Key, question
 from tests.servers import wait_until
 
 CHAT = "/v1/chat/completions"
-OTHERS: dict[str, dict[str, Any]] = {
-    "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hi"},
-    "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hi"},
-    "/v1/responses": {"model": "gpt-4o-mini", "input": "Hi"},
-    "/v1/messages": {
-        "model": "claude-haiku-5-5",
-        "max_tokens": 9,
-        "messages": [{"role": "user", "content": "Hi"}],
-    },
-}
-ROUTES = [CHAT, *OTHERS]
+ROUTES = [CHAT, *METERED]
 DEEP = b"[" * 50_000
 NO_JSON = {
     "empty": b"",
@@ -232,50 +222,50 @@ def test_wrong_types_are_named(gateway: Gateway, demo: Demo, field: str) -> None
     assert demo.counts()["total"] == 0
 
 
-@pytest.mark.parametrize("path", OTHERS)
+@pytest.mark.parametrize("path", METERED)
 def test_wrong_types_elsewhere(gateway: Gateway, demo: Demo, path: str) -> None:
     for field, values in WRONG_ELSEWHERE[path].items():
         for value in values:
-            answer = send(gateway, json.dumps({**OTHERS[path], field: value}).encode(), path)
+            answer = send(gateway, json.dumps({**METERED[path], field: value}).encode(), path)
             error = refused(answer, 400)
             assert (error["param"] or "").split(".")[0] == field, (value, error)
             assert error["type"] == "invalid_request_error" and field in error["message"]
     assert demo.counts()["total"] == 0
 
 
-@pytest.mark.parametrize("path", OTHERS)
+@pytest.mark.parametrize("path", METERED)
 def test_any_value_elsewhere(gateway: Gateway, path: str) -> None:
     """Whatever passes our own look at the types is the provider's business, and no fault of the gateway."""
-    for field in (*OTHERS[path], "stream", "tools", "metadata", "user", "stop", "temperature"):
+    for field in (*METERED[path], "stream", "tools", "metadata", "user", "stop", "temperature"):
         for value in (5, {"a": {}}, [5], None, "x", [{}], [[]], -1, True):
-            answer = send(gateway, json.dumps({**OTHERS[path], field: value}).encode(), path)
+            answer = send(gateway, json.dumps({**METERED[path], field: value}).encode(), path)
             assert answer.status_code < 500, (field, value, answer.text[:200])
 
 
-@pytest.mark.parametrize("path", OTHERS)
+@pytest.mark.parametrize("path", METERED)
 @pytest.mark.parametrize("field", ["colour", "extra_body", "mcp_servers", "tags", "__class__", ""])
 def test_unknown_fields_elsewhere(gateway: Gateway, demo: Demo, path: str, field: str) -> None:
-    error = refused(send(gateway, json.dumps({**OTHERS[path], field: "x"}).encode(), path), 400)
+    error = refused(send(gateway, json.dumps({**METERED[path], field: "x"}).encode(), path), 400)
     assert error["param"] == field and demo.counts()["total"] == 0
 
 
-@pytest.mark.parametrize("path", OTHERS)
+@pytest.mark.parametrize("path", METERED)
 def test_missing_fields_elsewhere(gateway: Gateway, path: str) -> None:
-    for missing in set(OTHERS[path]) - {"model"}:
-        body = {name: value for name, value in OTHERS[path].items() if name != missing}
+    for missing in set(METERED[path]) - {"model"}:
+        body = {name: value for name, value in METERED[path].items() if name != missing}
         assert refused(send(gateway, json.dumps(body).encode(), path), 400)["param"] == missing
 
 
 def test_errors_have_anthropics_shape_where_its_clients_come(gateway: Gateway) -> None:
     answer = send(gateway, b"{}", "/v1/messages")
     assert answer.json()["type"] == "error" and answer.json()["request_id"] == answer.headers["x-request-id"]
-    stranger = httpx.post(gateway.url + "/v1/messages", json=OTHERS["/v1/messages"], trust_env=False)
+    stranger = httpx.post(gateway.url + "/v1/messages", json=METERED["/v1/messages"], trust_env=False)
     assert stranger.status_code == 401 and stranger.json()["error"]["type"] == "authentication_error"
 
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_unknown_models(gateway: Gateway, path: str) -> None:
-    body = {**(question() if path == CHAT else OTHERS[path]), "model": "gpt-99"}
+    body = {**(question() if path == CHAT else METERED[path]), "model": "gpt-99"}
     error = refused(send(gateway, json.dumps(body).encode(), path), 404)
     assert error["code"] == "model_not_found" and error["param"] == "model" and "gpt-99" in error["message"]
 
@@ -456,7 +446,7 @@ def test_compressed_bodies_are_refused(gateway: Gateway) -> None:
 def test_leaving_before_the_answer(gateway: Gateway, demo: Demo, path: str, stream: bool) -> None:
     demo.rule(fault={"delay_s": 8})
     key = gateway.tenant(requests_per_day=5, cost_per_day_usd="1", max_concurrency=1)
-    body = question() if path == CHAT else OTHERS[path]
+    body = question() if path == CHAT else METERED[path]
     if path != "/v1/embeddings":
         body = {**body, "stream": stream}
     with gateway.client(key) as client, pytest.raises(httpx.ReadTimeout):
@@ -471,7 +461,7 @@ def test_leaving_before_the_answer(gateway: Gateway, demo: Demo, path: str, stre
 def test_leaving_in_the_middle_of_a_stream(gateway: Gateway, demo: Demo, path: str) -> None:
     demo.rule(reply={"chunks": 20}, fault={"stall_after": 4, "stall_s": 20})
     key = gateway.tenant(requests_per_day=5, cost_per_day_usd="1", max_concurrency=1)
-    body = {**(question() if path == CHAT else OTHERS[path]), "stream": True}
+    body = {**(question() if path == CHAT else METERED[path]), "stream": True}
     with gateway.client(key) as client, client.stream("POST", path, json=body) as answer:
         assert answer.status_code == 200
         seen = ""

@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from sentinella_plugins.demo import Demo
-from tests.gateway import Gateway, Key, events, question, running_gateway
+from tests.gateway import METERED, Gateway, Key, events, question, running_gateway
 
 CHAT = "/v1/chat/completions"
 FAULTS: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -224,18 +224,6 @@ def test_a_stalled_stream(gateway: Gateway, demo: Demo) -> None:
     data = events(answer.text.splitlines())
     assert "[DONE]" not in data and json.loads(data[-1])["error"]["code"] == "upstream_timeout"
     assert [line["status"] for line in gateway.calls(key)] == ["error"]
-
-
-METERED: dict[str, dict[str, Any]] = {
-    "/v1/completions": {"model": "gpt-4o-mini", "prompt": "Hi"},
-    "/v1/embeddings": {"model": "text-embedding-3-small", "input": "Hi"},
-    "/v1/responses": {"model": "gpt-4o-mini", "input": "Hi"},
-    "/v1/messages": {
-        "model": "claude-haiku-5-5",
-        "max_tokens": 9,
-        "messages": [{"role": "user", "content": "Hi"}],
-    },
-}
 
 
 CODES = dict.fromkeys(METERED, FAULTS) | {
