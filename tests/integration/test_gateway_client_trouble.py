@@ -3,6 +3,7 @@ held."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import time
@@ -192,9 +193,10 @@ class Wire:
         return got
 
     def answer(self) -> tuple[int, bytes]:
-        got = self.read(b"\r\n\r\n")
-        assert got.startswith(b"HTTP/1.1 "), got[:200]
-        return int(got.split(b" ", 2)[1]), got
+        """Status and whole body, in however many packets they come."""
+        answer = http.client.HTTPResponse(self._socket)
+        answer.begin()
+        return answer.status, answer.read()
 
 
 def head(gateway: Gateway, *lines: str, version: str = "HTTP/1.1", path: str = CHAT) -> bytes:
