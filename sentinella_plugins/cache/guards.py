@@ -11,8 +11,29 @@ from sentinella_plugins.cache.reading import Reading, Word
 Guard = Callable[[Reading, Reading], bool]
 
 _POINTING = frozenset(
-    ["to", "into", "from", "than", "over", "by", "against", "onto", "toward", "towards", "before", "after"]
+    [
+        "to",
+        "into",
+        "from",
+        "than",
+        "over",
+        "by",
+        "against",
+        "onto",
+        "toward",
+        "towards",
+        "before",
+        "during",
+        "after",
+    ]
 )
+_MISSPELT = 5
+"""Letters of a name that may stand for a longer word: "Maastrich", but not "Java" for JavaScript."""
+
+_WAYS = [
+    frozenset(pair.split("/"))
+    for pair in ["from/to", "from/into", "before/after", "before/during", "after/during"]
+]
 _LISTING = frozenset(["and", "or", "vs", "versus", "between", "both", "either", "&", "with"])
 _CLASHING = frozenset(
     frozenset(pair.split("/"))
@@ -132,6 +153,16 @@ def roles(one: Reading, other: Reading) -> bool:
     return False
 
 
+def directions(one: Reading, other: Reading) -> bool:
+    """From it or to it, before it or after it."""
+    first, second = _pointed(one), _pointed(other)
+    return any(_turned(first[word], second[word]) for word in first.keys() & second.keys())
+
+
+def _turned(one: set[str], other: set[str]) -> bool:
+    return any(pair & (one - other) and pair & (other - one) for pair in _WAYS)
+
+
 def _apart(reading: Reading, one: str, other: str) -> bool:
     stems = [word.stem for word in reading.words]
     return abs(stems.index(one) - stems.index(other)) > 2
@@ -151,12 +182,13 @@ def _pointed(reading: Reading) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     marker = ""
     for word in reading.words:
-        if word.content:
+        low = word.text.lower()
+        if low in _POINTING:
+            marker = low
+        elif word.content:
             if marker:
                 found.setdefault(word.stem, set()).add(marker)
             marker = ""
-        elif word.text.lower() in _POINTING:
-            marker = word.text.lower()
     return found
 
 
@@ -180,16 +212,32 @@ def _opposed(one: Reading, other: Reading, left: frozenset[str]) -> bool:
 def _unknown_name(one: Reading, other: Reading) -> bool:
     if one.shouted:
         return False
-    return any(not _known(word, other) for word in one.words if word.named)
+    unknown = [place for place, word in enumerate(one.words) if word.named and not _known(word, other)]
+    if not unknown:
+        return False
+    spelt = {_spelling(run) for _, run in _runs(other)}
+    joined = {place for places, run in _runs(one) if _spelling(run) in spelt for place in places}
+    return not joined.issuperset(unknown)
 
 
 def _known(word: Word, other: Reading) -> bool:
-    low = word.text.lower()
-    if word.stem in other.stems or low in other.plain.replace(" ", ""):
+    if word.stem in other.stems or any(alike(word.stem, held) for held in other.stems):
         return True
-    if any(alike(word.stem, held) for held in other.stems):
+    low = word.text.lower()
+    if len(low) >= _MISSPELT and any(held.text.lower().startswith(low) for held in other.words):
         return True
     return len(low) > 1 and low in _initials(other)
+
+
+def _runs(reading: Reading) -> Iterator[tuple[range, Sequence[Word]]]:
+    """Neighbouring words that the other text may write as one, or with a space less: "U.S." and "US"."""
+    for size in range(1, 5):
+        for start in range(len(reading.words) - size + 1):
+            yield range(start, start + size), reading.words[start : start + size]
+
+
+def _spelling(words: Sequence[Word]) -> str:
+    return "".join(word.text.lower() for word in words)
 
 
 def _initials(reading: Reading) -> str:
@@ -216,4 +264,5 @@ GUARDS: dict[str, Guard] = {
     "question": kinds,
     "entities": entities,
     "roles": roles,
+    "directions": directions,
 }

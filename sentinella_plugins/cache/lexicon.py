@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import product
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
@@ -64,23 +65,25 @@ UNITS = _map("""
     eur=euro €=euro pound=pound pounds=pound gbp=pound £=pound rupee=rupee rupees=rupee inr=rupee
     rs=rupee ₹=rupee lakh=rupee lakhs=rupee crore=rupee yen=yen jpy=yen ¥=yen yuan=yuan rmb=yuan
     cny=yuan percent=percent percentage=percent %=percent pct=percent kg=kg kgs=kg kilo=kg kilos=kg
-    kilogram=kg kilograms=kg gram=gram grams=gram gm=gram gms=gram lb=lb lbs=lb ounce=ounce ounces=ounce
-    oz=ounce ton=ton tons=ton tonne=ton tonnes=ton km=km kms=km kilometer=km kilometers=km kilometre=km
-    kilometres=km kmph=km mile=mile miles=mile mi=mile mph=mile meter=meter meters=meter metre=meter
-    metres=meter cm=cm centimeter=cm centimeters=cm centimetre=cm centimetres=cm mm=mm millimeter=mm
-    millimeters=mm inch=inch inches=inch foot=foot feet=foot ft=foot yard=yard yards=yard acre=acre
-    acres=acre hectare=hectare hectares=hectare liter=liter liters=liter litre=liter litres=liter ml=ml
-    milliliter=ml milliliters=ml gallon=gallon gallons=gallon cup=cup cups=cup tablespoon=tablespoon
-    tablespoons=tablespoon tbsp=tablespoon teaspoon=teaspoon teaspoons=teaspoon tsp=teaspoon
-    celsius=celsius centigrade=celsius °c=celsius fahrenheit=fahrenheit °f=fahrenheit kelvin=kelvin
-    second=second seconds=second sec=second secs=second minute=minute minutes=minute min=minute
-    mins=minute hour=hour hours=hour hr=hour hrs=hour day=day days=day week=week weeks=week month=month
-    months=month year=year years=year yr=year yrs=year decade=decade decades=decade century=century
-    centuries=century byte=byte bytes=byte bit=bit bits=bit kb=kb kilobyte=kb kilobytes=kb mb=mb
-    megabyte=mb megabytes=mb gb=gb gigabyte=gb gigabytes=gb tb=tb terabyte=tb terabytes=tb watt=watt
-    watts=watt kw=kw kilowatt=kw kilowatts=kw volt=volt volts=volt amp=amp amps=amp hz=hz hertz=hz
-    ghz=ghz mhz=mhz calorie=calorie calories=calorie kcal=calorie joule=joule joules=joule am=am pm=pm
-    bitcoin=bitcoin bitcoins=bitcoin btc=bitcoin
+    kilogram=kg kilograms=kg g=gram gram=gram grams=gram gm=gram gms=gram mg=mg mgs=mg milligram=mg
+    milligrams=mg milligramme=mg milligrammes=mg mcg=mcg μg=mcg microgram=mcg micrograms=mcg lb=lb
+    lbs=lb ounce=ounce ounces=ounce oz=ounce ton=ton tons=ton tonne=ton tonnes=ton km=km kms=km
+    kilometer=km kilometers=km kilometre=km kilometres=km kmph=km mile=mile miles=mile mi=mile mph=mile
+    m=meter meter=meter meters=meter metre=meter metres=meter cm=cm centimeter=cm centimeters=cm
+    centimetre=cm centimetres=cm mm=mm millimeter=mm millimeters=mm inch=inch inches=inch foot=foot
+    feet=foot ft=foot yard=yard yards=yard acre=acre acres=acre hectare=hectare hectares=hectare l=liter
+    liter=liter liters=liter litre=liter litres=liter ml=ml milliliter=ml milliliters=ml gallon=gallon
+    gallons=gallon cup=cup cups=cup tablespoon=tablespoon tablespoons=tablespoon tbsp=tablespoon
+    teaspoon=teaspoon teaspoons=teaspoon tsp=teaspoon celsius=celsius centigrade=celsius °c=celsius
+    fahrenheit=fahrenheit °f=fahrenheit kelvin=kelvin second=second seconds=second sec=second
+    secs=second minute=minute minutes=minute min=minute mins=minute hour=hour hours=hour hr=hour
+    hrs=hour day=day days=day week=week weeks=week month=month months=month year=year years=year yr=year
+    yrs=year decade=decade decades=decade century=century centuries=century byte=byte bytes=byte bit=bit
+    bits=bit kb=kb kilobyte=kb kilobytes=kb mb=mb megabyte=mb megabytes=mb gb=gb gigabyte=gb
+    gigabytes=gb tb=tb terabyte=tb terabytes=tb watt=watt watts=watt kw=kw kilowatt=kw kilowatts=kw
+    volt=volt volts=volt amp=amp amps=amp hz=hz hertz=hz ghz=ghz mhz=mhz calorie=calorie
+    calories=calorie kcal=calorie joule=joule joules=joule am=am pm=pm bitcoin=bitcoin bitcoins=bitcoin
+    btc=bitcoin
 """)
 """Each name of a unit and the one it is counted as."""
 
@@ -96,6 +99,7 @@ SHORT_FORMS = _map("""
     ml=learning pics=picture photos=picture colour=color favourite=favorite organisation=organization
 """)
 _VOWEL = re.compile("[aeiouy]")
+_DERIVED = ("er", "est")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +144,24 @@ def stem(word: str) -> str:
 
 
 def opposite(one: str, other: str) -> bool:
-    """Of two stems."""
-    if other in lexicon().antonyms.get(one, ()):
+    """Of two stems, also of comparatives ("older", "younger") and of those who do it ("buyer", "seller")."""
+    if _antonyms(one, other):
         return True
+    for suffix in _DERIVED:
+        if one.endswith(suffix) and other.endswith(suffix):
+            pairs = product(_bases(one[: -len(suffix)]), _bases(other[: -len(suffix)]))
+            return any(_antonyms(base, against) for base, against in pairs)
     longer, shorter = (one, other) if len(one) > len(other) else (other, one)
     return len(shorter) > 2 and (_prefixed(longer, shorter) or _emptied(one, other))
+
+
+def _antonyms(one: str, other: str) -> bool:
+    return other in lexicon().antonyms.get(one, ())
+
+
+def _bases(cut: str) -> tuple[str, ...]:
+    """Stems that end so before "er" or "est": big for bigg."""
+    return (cut, cut[:-1]) if cut[-2:-1] == cut[-1:] else (cut,)
 
 
 def _prefixed(longer: str, shorter: str) -> bool:

@@ -23,7 +23,9 @@ LONGEST = 2_000
 """Characters; the encoder sees hardly more, so that longer texts are only served to themselves."""
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-_NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(st|nd|rd|th|k|m|bn|%)?(?![a-z]*\d)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(?:(st|nd|rd|th|k|m|bn|%)(?![a-z]))?(?![a-z]*\d)", re.IGNORECASE
+)
 _QUOTED = re.compile(
     r"[\"\u201c\u201d\u00ab\u00bb]([^\"\u201c\u201d\u00ab\u00bb]{1,200})[\"\u201c\u201d\u00ab\u00bb]"
     r"|(?<!\w)'([^'\n]{1,100})'(?!\w)"

@@ -22,6 +22,8 @@ REFUSED = {
     "units": [
         ("How long is 5 miles?", "How long is 5 km?"),
         ("What is 20 celsius?", "What is 20 fahrenheit?"),
+        ("Is 5 mg of melatonin safe?", "Is 5 g of melatonin safe?"),
+        ("Is 500mcg of folic acid enough?", "Is 500mg of folic acid enough?"),
     ],
     "dates": [
         ("Is the shop open on Monday?", "Is the shop open on Sunday?"),
@@ -46,18 +48,34 @@ REFUSED = {
         ("Who sold the most records?", "Who sold the least records?"),
         ("What is his name?", "What is her name?"),
         ("Would you date a nerd girl?", "Would you date a nerd guy?"),
+        ("How do I get bigger arms?", "How do I get smaller arms?"),
+        ("How many residents are older than 18?", "How many residents are younger than 18?"),
+        ("Where are the highest taxes?", "Where are the lowest taxes?"),
+        ("Who pays the buyer's agent?", "Who pays the seller's agent?"),
     ],
     "entities": [
         ("What is the population of Chennai?", "What is the population of Kolkata?"),
         ("Should I buy an iPhone?", "Should I buy a Nokia?"),
         ("Is NASA hiring?", "Is ESA hiring?"),
         ("How do I learn Rust?", "How do I learn Go and Haskell?"),
+        ("What does vitamin C do for acne?", "What does vitamin D do for acne?"),
+        ("How do I parse JSON in Java?", "How do I parse JSON in javascript?"),
     ],
     "roles": [
         ("How is Messi better than Ronaldo?", "How is Ronaldo better than Messi?"),
         ("How do I convert celsius to fahrenheit?", "How do I convert fahrenheit to celsius?"),
         ("Translate this from French to German.", "Translate this from German to French."),
         ("Why did the dog bite the man?", "Why did the man bite the dog?"),
+        ("Can I study law after medicine?", "Can I study medicine after law?"),
+    ],
+    "directions": [
+        (
+            "How do I transfer money to my savings account?",
+            "How do I transfer money from my savings account?",
+        ),
+        ("How do I import data into Excel?", "How do I import data from Excel?"),
+        ("how do i migrate from mysql to postgres", "how do i migrate to mysql from postgres"),
+        ("Can I eat eggs during pregnancy?", "Can I eat eggs after pregnancy?"),
     ],
     "question": [
         ("When did the war start?", "Why did the war start?"),
@@ -87,6 +105,11 @@ PASSED = [
     ("Where can I buy a film?", "Where can I purchase a movie?"),
     ("Can I fly a drone?", "Is it possible to fly a drone?"),
     ("How do I stop my car\u2019s engine?", "How do I stop my car's engine?"),
+    ("Is 5mg of melatonin safe?", "Is 5 mg of melatonin safe?"),
+    ("How do I get from Rome to Paris?", "How do I get to Paris from Rome?"),
+    ("What is the age limit in the U.S.?", "What is the age limit in the US?"),
+    ("How do I install WhatsApp?", "How do I install Whats App?"),
+    ("Who signed the Maastrich treaty?", "Who signed the maastricht treaty?"),
 ]
 TEXT = st.text(max_size=60) | st.text(alphabet="aAbB 019'\"`-.?/_é\u2019你$%\u0301\ud800", max_size=40)
 
