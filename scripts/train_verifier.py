@@ -106,7 +106,7 @@ def write(same: Any) -> None:
         "read_from": -50.0,
         "sha256": {
             name: hashlib.sha256((TARGET / name).read_bytes()).hexdigest()
-            for name in ("verifier.npz", "words.json")
+            for name in ("verifier.npz", "words.json", "contrasts.txt")
         },
     }
     (TARGET / "card.json").write_text(json.dumps(card, indent=2) + "\n")

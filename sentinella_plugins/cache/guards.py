@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
 
+from sentinella_plugins.cache.arrangement import Word
 from sentinella_plugins.cache.lexicon import alike, opposite
-from sentinella_plugins.cache.reading import Reading, Word
+from sentinella_plugins.cache.marks import clash
+from sentinella_plugins.cache.order import directions, junctions, particles, roles, sequence, voices
+from sentinella_plugins.cache.reading import Reading
 
 Guard = Callable[[Reading, Reading], bool]
 
-_POINTING = frozenset(
-    [
-        "to",
-        "into",
-        "from",
-        "than",
-        "over",
-        "by",
-        "against",
-        "onto",
-        "toward",
-        "towards",
-        "before",
-        "during",
-        "after",
-    ]
-)
 _MISSPELT = 5
 """Letters of a name that may stand for a longer word: "Maastrich", but not "Java" for JavaScript."""
 
-_WAYS = [
-    frozenset(pair.split("/"))
-    for pair in ["from/to", "from/into", "before/after", "before/during", "after/during"]
-]
-_LISTING = frozenset(["and", "or", "vs", "versus", "between", "both", "either", "&", "with"])
 _CLASHING = frozenset(
     frozenset(pair.split("/"))
     for pair in [
@@ -126,81 +106,18 @@ def kinds(one: Reading, other: Reading) -> bool:
     return frozenset((one.kind, other.kind)) in _CLASHING
 
 
-def roles(one: Reading, other: Reading) -> bool:
-    """Two shared words changed places, and their order matters: names, words pointed at ("than X"), or
-    the two ends of a third ("dog bites man")."""
-    first, second = _content(one), _content(other)
-    place = {word: number for number, word in enumerate(second)}
-    shared = [word for word in first if word in place][:40]
-    turned = [pair for pair in combinations(shared, 2) if place[pair[0]] > place[pair[1]]]
-    if not turned:
-        return False
-    free = _listed(one) | _listed(other)
-    named = {word.stem for reading in (one, other) for word in reading.words if word.named}
-    pointed, too = _pointed(one), _pointed(other)
-    same = set(first) == set(second)
-    for left, right in turned:
-        if frozenset((left, right)) in free:
-            continue
-        if pointed.get(right, set()) & too.get(left, set()) or pointed.get(left, set()) & too.get(
-            right, set()
-        ):
-            return True
-        if {left, right} <= named and _apart(one, left, right) and _apart(other, left, right):
-            return True
-        if same and _between(left, right, first, second):
-            return True
-    return False
+def quantities(one: Reading, other: Reading) -> bool:
+    """All or most of them, only these, at least five."""
+    kinds = ("share", "either", "only", "alternate", "head", "bound")
+    return any(clash(one.marks, other.marks, kind) for kind in kinds)
 
 
-def directions(one: Reading, other: Reading) -> bool:
-    """From it or to it, before it or after it."""
-    first, second = _pointed(one), _pointed(other)
-    return any(_turned(first[word], second[word]) for word in first.keys() & second.keys())
-
-
-def _turned(one: set[str], other: set[str]) -> bool:
-    return any(pair & (one - other) and pair & (other - one) for pair in _WAYS)
-
-
-def _apart(reading: Reading, one: str, other: str) -> bool:
-    stems = [word.stem for word in reading.words]
-    return abs(stems.index(one) - stems.index(other)) > 2
-
-
-def _between(left: str, right: str, first: Sequence[str], second: Sequence[str]) -> bool:
-    inner = set(first[first.index(left) + 1 : first.index(right)])
-    return bool(inner & set(second[second.index(right) + 1 : second.index(left)]))
-
-
-def _content(reading: Reading) -> list[str]:
-    return list(dict.fromkeys(word.stem for word in reading.words if word.content))
-
-
-def _pointed(reading: Reading) -> dict[str, set[str]]:
-    """Content word → what points at it."""
-    found: dict[str, set[str]] = {}
-    marker = ""
-    for word in reading.words:
-        low = word.text.lower()
-        if low in _POINTING:
-            marker = low
-        elif word.content:
-            if marker:
-                found.setdefault(word.stem, set()).add(marker)
-            marker = ""
-    return found
-
-
-def _listed(reading: Reading) -> set[frozenset[str]]:
-    """Pairs of words of which the order says nothing: "A and B", "between A and B"."""
-    found: set[frozenset[str]] = set()
-    words = [word for word in reading.words if word.content or word.text.lower() in _LISTING]
-    for number, word in enumerate(words):
-        if word.text.lower() in _LISTING:
-            near = {near.stem for near in words[max(0, number - 2) : number + 3] if near.content}
-            found.update(map(frozenset, combinations(sorted(near), 2)))
-    return found
+def conditions(one: Reading, other: Reading) -> bool:
+    """Until or after, used to it or used to do it, our or their; of yes-or-no questions must or may."""
+    kinds = ["time", "habit", "stop", "person"]
+    if {one.kind, other.kind} <= {"polar", "ability"}:
+        kinds.append("duty")
+    return any(clash(one.marks, other.marks, kind) for kind in kinds)
 
 
 def _opposed(one: Reading, other: Reading, left: frozenset[str]) -> bool:
@@ -216,7 +133,13 @@ def _unknown_name(one: Reading, other: Reading) -> bool:
     if not unknown:
         return False
     spelt = {_spelling(run) for _, run in _runs(other)}
-    joined = {place for places, run in _runs(one) if _spelling(run) in spelt for place in places}
+    short = {word.text.lower() for word in other.words if len(word.text) > 1}
+    joined = {
+        place
+        for places, run in _runs(one)
+        if _spelling(run) in spelt or "".join(word.text[0].lower() for word in run) in short
+        for place in places
+    }
     return not joined.issuperset(unknown)
 
 
@@ -264,5 +187,11 @@ GUARDS: dict[str, Guard] = {
     "question": kinds,
     "entities": entities,
     "roles": roles,
+    "sequence": sequence,
     "directions": directions,
+    "particles": particles,
+    "voices": voices,
+    "junctions": junctions,
+    "quantities": quantities,
+    "conditions": conditions,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import product
@@ -13,7 +13,7 @@ from pathlib import Path
 DATA = Path(__file__).parent / "data"
 
 
-def _set(text: str) -> frozenset[str]:
+def vocabulary(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
@@ -21,7 +21,7 @@ def _map(text: str) -> dict[str, str]:
     return dict(pair.split("=") for pair in text.split())
 
 
-FUNCTION = _set("""
+FUNCTION = vocabulary("""
     a about actually all also am an and another any anybody anyone anything are as at be because been
     being best better both but by can cant could d did do does doesnt doing done dont during each
     easiest easy effective even ever every everybody everyone exactly explain fast for from get getting
@@ -36,7 +36,7 @@ FUNCTION = _set("""
 """)
 """Carry little of a question's topic: a difference in them alone is left to the trained decision."""
 
-NEGATIONS = _set("""
+NEGATIONS = vocabulary("""
     aint arent avoid barely cannot cant couldnt despite didnt doesnt dont except excluding fail failed
     fails hadnt hardly hasnt havent instead isnt lack lacking lacks mustnt neednt neither never no
     nobody none nor not nothing nowhere rarely refuse scarcely seldom shouldnt stop unable wasnt werent
@@ -53,7 +53,7 @@ NUMBER_WORDS = {
     pair=2 single=1 ii=2 iii=3 iv=4 vi=6 vii=7 viii=8 ix=9 xi=11 xii=12
 """).items()
 }
-DATES = _set("""
+DATES = vocabulary("""
     afternoon annually apr april aug august autumn christmas currently daily dec december diwali easter
     evening feb february friday hourly jan january jul july jun june midnight monday monthly morning
     night noon nov november now oct october ramadan saturday sept september spring summer sunday
@@ -87,7 +87,7 @@ UNITS = _map("""
 """)
 """Each name of a unit and the one it is counted as."""
 
-FORMATS = _set("""
+FORMATS = vocabulary("""
     brief briefly bullet bulleted bullets csv detail detailed essay formal haiku html informal json
     markdown outline paraphrase poem pseudocode rewrite rhyme summarise summarize summary table
     translate tweet xml yaml
@@ -99,24 +99,38 @@ SHORT_FORMS = _map("""
     ml=learning pics=picture photos=picture colour=color favourite=favorite organisation=organization
 """)
 _VOWEL = re.compile("[aeiouy]")
+_NONE: frozenset[int] = frozenset()
 _DERIVED = ("er", "est")
+_UNDOING = frozenset(["un", "in", "im", "il", "ir", "dis", "non", "non-", "mis", "anti", "de"])
+_PREFIXES = sorted(
+    tuple(pair.split("/"))
+    for pair in vocabulary("""
+        in/out in/ex im/ex macro/micro inter/intra hyper/hypo over/under pre/post mono/poly uni/multi
+        endo/exo up/down front/back sub/super pro/anti ante/post infra/ultra on/off fore/hind maxi/mini
+    """)
+)
+_PREFIXED = tuple({prefix for pair in _PREFIXES for prefix in pair})
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """`irregular` gives the base of a form; `antonyms` and `synonyms` are of stems."""
+    """`irregular` gives the base of a form; the others are of stems. Words of one of the `contrasts`, told by
+    its number, exclude each other."""
 
     irregular: Mapping[str, str]
     antonyms: Mapping[str, frozenset[str]]
+    contrasts: Mapping[str, frozenset[int]]
     synonyms: Mapping[str, frozenset[int]]
 
 
 @cache
 def lexicon() -> Lexicon:
     raw = json.loads((DATA / "words.json").read_text())
+    irregular: dict[str, str] = raw["irregular"]
     return Lexicon(
-        irregular=raw["irregular"],
+        irregular=irregular,
         antonyms=_both_ways(raw["antonyms"]),
+        contrasts=_contrasts((DATA / "contrasts.txt").read_text().splitlines(), irregular),
         synonyms={word: frozenset(groups) for word, groups in raw["synonyms"].items()},
     )
 
@@ -124,7 +138,11 @@ def lexicon() -> Lexicon:
 @lru_cache(maxsize=10_000)
 def stem(word: str) -> str:
     """Good enough to compare forms of one word; of a lower-case word."""
-    word = lexicon().irregular.get(word, word)
+    return _stem(word, lexicon().irregular)
+
+
+def _stem(word: str, irregular: Mapping[str, str]) -> str:
+    word = irregular.get(word, word)
     word = SHORT_FORMS.get(word, word)
     for suffix, put in (("sses", "ss"), ("ies", "y"), ("'s", "")):
         if word.endswith(suffix) and len(word) > len(suffix) + 2:
@@ -152,11 +170,16 @@ def opposite(one: str, other: str) -> bool:
             pairs = product(_bases(one[: -len(suffix)]), _bases(other[: -len(suffix)]))
             return any(_antonyms(base, against) for base, against in pairs)
     longer, shorter = (one, other) if len(one) > len(other) else (other, one)
-    return len(shorter) > 2 and (_prefixed(longer, shorter) or _emptied(one, other))
+    if len(shorter) < 3:
+        return False
+    return _prefixed(longer, shorter) or _emptied(one, other) or _changed(one, other)
 
 
 def _antonyms(one: str, other: str) -> bool:
-    return other in lexicon().antonyms.get(one, ())
+    if other in lexicon().antonyms.get(one, ()):
+        return True
+    contrasts = lexicon().contrasts
+    return one != other and not contrasts.get(one, _NONE).isdisjoint(contrasts.get(other, _NONE))
 
 
 def _bases(cut: str) -> tuple[str, ...]:
@@ -165,21 +188,24 @@ def _bases(cut: str) -> tuple[str, ...]:
 
 
 def _prefixed(longer: str, shorter: str) -> bool:
-    if not longer.endswith(shorter):
-        return False
-    return longer[: -len(shorter)] in (
-        "un",
-        "in",
-        "im",
-        "il",
-        "ir",
-        "dis",
-        "non",
-        "non-",
-        "mis",
-        "anti",
-        "de",
-    )
+    """Unlike and like."""
+    return longer.endswith(shorter) and longer[: -len(shorter)] in _UNDOING
+
+
+def _changed(one: str, other: str) -> bool:
+    """Inbound and outbound, payer and payee."""
+    if one.startswith(_PREFIXED) and other.startswith(_PREFIXED):
+        return any(_begin(one, other, *pair) or _begin(other, one, *pair) for pair in _PREFIXES)
+    return _receives(one, other) or _receives(other, one)
+
+
+def _begin(one: str, other: str, prefix: str, against: str) -> bool:
+    rest = one[len(prefix) :]
+    return one.startswith(prefix) and len(rest) > 2 and other == against + rest
+
+
+def _receives(other: str, one: str) -> bool:
+    return one.endswith(("er", "or")) and len(one) > 4 and other == one[:-2] + "e"
 
 
 def _emptied(one: str, other: str) -> bool:
@@ -192,6 +218,14 @@ def alike(one: str, other: str) -> bool:
     """Stems that mean the same in one of their most frequent senses."""
     groups = lexicon().synonyms
     return not groups.get(one, frozenset()).isdisjoint(groups.get(other, frozenset()))
+
+
+def _contrasts(lines: Iterable[str], irregular: Mapping[str, str]) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for number, line in enumerate(lines):
+        for word in line.split():
+            found.setdefault(_stem(word, irregular), set()).add(number)
+    return {word: frozenset(numbers) for word, numbers in found.items()}
 
 
 def _both_ways(pairs: list[list[str]]) -> dict[str, frozenset[str]]:

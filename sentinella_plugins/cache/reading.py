@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sentinella_plugins.cache.arrangement import Arrangement, Word, arrange
 from sentinella_plugins.cache.lexicon import (
     DATES,
     FORMATS,
@@ -18,14 +19,19 @@ from sentinella_plugins.cache.lexicon import (
     UNITS,
     stem,
 )
+from sentinella_plugins.cache.marks import Marks, marks
 
 LONGEST = 2_000
 """Characters; the encoder sees hardly more, so that longer texts are only served to themselves."""
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _NUMBER = re.compile(
-    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(?:(st|nd|rd|th|k|m|bn|%)(?![a-z]))?(?![a-z]*\d)", re.IGNORECASE
+    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)(?:(st|nd|rd|th|k|m|bn|%)(?![a-z]))?(?![a-z]*\d)|([a-z]+)"
 )
+_NO_NUMBER = re.compile(r"\bsecond[- ]hand\b")
+_UNCOUNTED = frozenset(["double", "couple", "pair"])
+"""Number words that often count nothing: "double the letter"."""
+
 _QUOTED = re.compile(
     r"[\"\u201c\u201d\u00ab\u00bb]([^\"\u201c\u201d\u00ab\u00bb]{1,200})[\"\u201c\u201d\u00ab\u00bb]"
     r"|(?<!\w)'([^'\n]{1,100})'(?!\w)"
@@ -34,6 +40,13 @@ _CODE = re.compile(
     r"`[^`]+`|https?://\S+|\S+@\S+\.\w+|\b\w+(?:\.\w+)*\(\)|\b\w+_\w+\b|\b[a-z]{2,}[A-Z]\w*\b"
     r"|(?<!\w)--?[a-zA-Z][\w-]+|\b\w+(?:::|->)\w+|(?<!\w)[.~]{0,2}/[\w.-]+(?:/[\w.-]+)*|[<>=!]=|\b[cC](?:\+\+|#)"
     r"|\b[\w-]+\.(?:com|org|net|io|py|js|ts|java|exe|json|csv|pdf|txt|md|yaml|yml|sql|sh)\b"
+)
+_SIGNS = re.compile(
+    r"[^\s?]*[\^=][^\s?]*|\w+\((?!e?s\))[^\s?()]{1,3}\)|(?<=\s)[<>]{1,2}(?=\s)|(?<!\w)-\d[^\s?]*"
+)
+_SUMMARY = re.compile(r"^summari[sz]$")
+_FRONTED = re.compile(
+    r"^(?:when|while|if|in|on|at|for|after|before|since|as|with|during|hi|hello)\b[^?.!]*?,\s*"
 )
 _TIMES = {"k": 10**3, "m": 10**6, "bn": 10**9}
 _KINDS = (
@@ -48,27 +61,19 @@ _KINDS = (
     ("how", r"how\b|what (?:is|are|would be) (?:\w+ ){0,4}(?:ways?|methods?|steps|tips|process|procedure)\b"),
     ("what", r"what\b|whats\b|define\b"),
     ("ability", r"(?:can|could)(?:n'?t)?\b|(?:is|are) (?:it|there) (?:possible|any|a) (?:ways?|to)\b"),
-    ("polar", r"(?:is|are|am|was|were|do|does|did|will|would|should|has|have|had|may|might)(?:n'?t)?\b"),
+    ("polar", r"(?:is|are|am|was|were|do|does|did|will|would|should|has|have|had|may|might|must)(?:n'?t)?\b"),
 )  # fmt: skip
 _KIND = [(name, re.compile(pattern)) for name, pattern in _KINDS]
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    text: str
-    stem: str
-    content: bool
-    named: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """`numbers` and `code` count how often each occurs."""
+    """`numbers` are in the text's order; `code` counts how often each occurs."""
 
     plain: str
     words: tuple[Word, ...]
     stems: frozenset[str]
-    numbers: Counter[float]
+    numbers: tuple[float, ...]
     units: frozenset[str]
     dates: frozenset[str]
     formats: frozenset[str]
@@ -77,6 +82,8 @@ class Reading:
     code: Counter[str]
     scripts: frozenset[str]
     kind: str
+    marks: Marks
+    order: Arrangement
     shouted: bool
 
 
@@ -93,15 +100,17 @@ def read(text: str) -> Reading:
         plain=plain,
         words=words,
         stems=frozenset(word.stem for word in words),
-        numbers=_numbers(text, lowered),
+        numbers=tuple(_numbers(text)),
         units=frozenset(_units(text.lower(), lowered)),
         dates=frozenset(stem(word) for word in lowered if word in DATES),
-        formats=frozenset(stem(word) for word in lowered if word in FORMATS),
+        formats=frozenset(_SUMMARY.sub("summary", stem(word)) for word in lowered if word in FORMATS),
         negations=_negations(plain),
         quotes=frozenset(_simple(one or other) for one, other in _QUOTED.findall(text)) - {""},
-        code=Counter(found.rstrip("?.,!;:()").lower() for found in _CODE.findall(text)),
+        code=Counter(_code(text)),
         scripts=frozenset(_script(letter) for letter in set(text) if letter.isalpha()),
-        kind=_kind(plain),
+        kind=_kind(text.lower()),
+        marks=marks(plain),
+        order=arrange(words, lowered),
         shouted=_shouted(words),
     )
 
@@ -135,14 +144,18 @@ def _shouted(words: tuple[Word, ...]) -> bool:
     return len(content) > 3 and sum(word.text[0].isupper() for word in content) > 0.75 * len(content)
 
 
-def _numbers(text: str, words: list[str]) -> Counter[float]:
-    found: Counter[float] = Counter()
-    for digits, suffix in _NUMBER.findall(text):
-        whole, _, rest = digits.partition(".")
-        value = float(f"{whole.replace(',', '')[:300] or '0'}.{rest[:20] or '0'}")
-        found[value * _TIMES.get(suffix.lower(), 1)] += 1
-    found.update(float(NUMBER_WORDS[word]) for word in words if word in NUMBER_WORDS)
-    return found
+def _numbers(text: str) -> Iterator[float]:
+    """In the text's order, without ones: "a kilo" is one kilo."""
+    for digits, suffix, word in _NUMBER.findall(_NO_NUMBER.sub(" ", text.lower())):
+        value = 1.0
+        if digits:
+            whole, _, rest = digits.partition(".")
+            value = float(f"{whole.replace(',', '')[:300] or '0'}.{rest[:20] or '0'}")
+            value *= _TIMES.get(suffix, 1)
+        elif word not in _UNCOUNTED:
+            value = NUMBER_WORDS.get(word, 1.0)
+        if value != 1:
+            yield value
 
 
 def _units(text: str, words: list[str]) -> Iterator[str]:
@@ -158,6 +171,7 @@ def _units(text: str, words: list[str]) -> Iterator[str]:
 
 
 def _negations(plain: str) -> int:
+    plain = plain.replace("rather than", "instead of")
     plain = re.sub(r"\bnot only\b|\bwhether or not\b", " ", plain)
     plain = re.sub(r"\b\w+n't (?:it|i|you|he|she|they|we)$", " ", plain)
     return sum(word.replace("'", "") in NEGATIONS or word.endswith("n't") for word in plain.split())
@@ -167,8 +181,21 @@ def _simple(text: str) -> str:
     return " ".join(word.lower() for word in _WORD.findall(text))
 
 
-def _kind(plain: str) -> str:
-    return next((name for name, pattern in _KIND if pattern.match(plain)), "none")
+def _kind(text: str) -> str:
+    """Of the clause that asks: "when it rains, why ..."."""
+    for part in (_FRONTED.sub("", text), text):
+        plain = _simple(part)
+        found = next((name for name, pattern in _KIND if pattern.match(plain)), None)
+        if found:
+            return found
+    return "none"
+
+
+def _code(text: str) -> Iterator[str]:
+    yield from (found.rstrip("?.,!;:()").lower() for found in _CODE.findall(text))
+    yield from (
+        found.rstrip("?.,!;:").lower() for found in _SIGNS.findall(re.sub(r"\s*([\^=])\s*", r"\1", text))
+    )
 
 
 @lru_cache(maxsize=8_192)

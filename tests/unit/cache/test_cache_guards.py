@@ -49,6 +49,10 @@ REFUSED = {
         ("What is his name?", "What is her name?"),
         ("Would you date a nerd girl?", "Would you date a nerd guy?"),
         ("How do I get bigger arms?", "How do I get smaller arms?"),
+        ("Which way do I turn the wheels uphill?", "Which way do I turn the wheels downhill?"),
+        ("Is inbound traffic allowed?", "Is outbound traffic allowed?"),
+        ("What should the payee do?", "What should the payer do?"),
+        ("How do I train a puppy?", "How do I train a kitten?"),
         ("How many residents are older than 18?", "How many residents are younger than 18?"),
         ("Where are the highest taxes?", "Where are the lowest taxes?"),
         ("Who pays the buyer's agent?", "Who pays the seller's agent?"),
@@ -67,6 +71,33 @@ REFUSED = {
         ("Translate this from French to German.", "Translate this from German to French."),
         ("Why did the dog bite the man?", "Why did the man bite the dog?"),
         ("Can I study law after medicine?", "Can I study medicine after law?"),
+        ("Can I use oil instead of butter?", "Can I use butter instead of oil?"),
+        ("Is every square a rectangle?", "Is every rectangle a square?"),
+        ("What eats jellyfish?", "What do jellyfish eat?"),
+        ("How do I quit vim without saving?", "How do I save without quitting vim?"),
+    ],
+    "sequence": [
+        ("What is 0 divided by 5?", "What is 5 divided by 0?"),
+        ("What does 3 / 2 return in Python 2?", "What does 3 / 2 return in Python 3?"),
+    ],
+    "particles": [("My toddler threw up the pill.", "My toddler threw out the pill.")],
+    "voices": [
+        ("Who can fire without notice?", "Who can be fired without notice?"),
+        ("Which queries are running in Postgres?", "Which queries have run in Postgres?"),
+    ],
+    "junctions": [("Can I take aspirin and ibuprofen?", "Can I take aspirin or ibuprofen?")],
+    "quantities": [
+        ("Do all mammals lay eggs?", "Do most mammals lay eggs?"),
+        ("Does the vaccine protect adults?", "Does the vaccine only protect adults?"),
+        ("Do I get a day off every week?", "Do I get a day off every other week?"),
+        ("Why do few people vote?", "Why do a few people vote?"),
+        ("What is the chance of at least two sixes?", "What is the chance of exactly two sixes?"),
+    ],
+    "conditions": [
+        ("Do bonds earn interest until they mature?", "Do bonds earn interest after they mature?"),
+        ("Must I use up my holiday?", "May I use up my holiday?"),
+        ("I am used to running at altitude.", "I used to run at altitude."),
+        ("Write a mail about our late payment.", "Write a mail about her late payment."),
     ],
     "directions": [
         (
@@ -76,6 +107,9 @@ REFUSED = {
         ("How do I import data into Excel?", "How do I import data from Excel?"),
         ("how do i migrate from mysql to postgres", "how do i migrate to mysql from postgres"),
         ("Can I eat eggs during pregnancy?", "Can I eat eggs after pregnancy?"),
+        ("How do I reduce a number by 20%?", "How do I reduce a number to 20%?"),
+        ("Which files are shared with me?", "Which files are shared by me?"),
+        ("Which rivers flow into the lake?", "Which rivers flow out of the lake?"),
     ],
     "question": [
         ("When did the war start?", "Why did the war start?"),
@@ -89,8 +123,13 @@ REFUSED = {
         ("Is my_table indexed?", "Is your_table indexed?"),
         ("Who owns https://a.example/x?", "Who owns https://b.example/x?"),
         ("How do I sort in C++?", "How do I sort in C#?"),
+        ("What is the integral of sin^2(x)?", "What is the integral of sin(x^2)?"),
+        ("What does > do in bash?", "What does >> do in bash?"),
     ],
-    "formats": [("List the planets as JSON.", "List the planets as YAML.")],
+    "formats": [
+        ("List the planets as JSON.", "List the planets as YAML."),
+        ("Explain gravity briefly.", "Explain gravity in detail."),
+    ],
     "language": [("What is bread?", "What is хлеб?"), ("привет", "hello")],
 }
 PASSED = [
@@ -110,6 +149,19 @@ PASSED = [
     ("What is the age limit in the U.S.?", "What is the age limit in the US?"),
     ("How do I install WhatsApp?", "How do I install Whats App?"),
     ("Who signed the Maastrich treaty?", "Who signed the maastricht treaty?"),
+    ("What does the WHO recommend?", "What does the World Health Organization recommend?"),
+    ("What is the status of my application?", "What is my application's status?"),
+    ("Why do dogs bark when you leave?", "When you leave, why do dogs bark?"),
+    ("How many ml are in one litre?", "How many ml are in a litre?"),
+    (
+        "What is the greatest common divisor of 84 and 126?",
+        "What is the greatest common divisor of 126 and 84?",
+    ),
+    ("What must I do to get a visa?", "What can I do to get a visa?"),
+    ("How does someone start their own firm?", "How do I start my own firm?"),
+    ("Is it fine to give access to just one user?", "Is it fine to give access to only one user?"),
+    ("Summarise the plot.", "Summarize the plot."),
+    ("What currencies do you accept?", "What currencies are accepted?"),
 ]
 TEXT = st.text(max_size=60) | st.text(alphabet="aAbB 019'\"`-.?/_é\u2019你$%\u0301\ud800", max_size=40)
 
