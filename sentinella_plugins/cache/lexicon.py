@@ -99,6 +99,9 @@ SHORT_FORMS = _map("""
     ml=learning pics=picture photos=picture colour=color favourite=favorite organisation=organization
 """)
 _VOWEL = re.compile("[aeiouy]")
+_SHORT_PAST = re.compile("(?:[aeiou].|.[aiouy])ed$")
+"""Used, sued, but not need or shed."""
+
 _NONE: frozenset[int] = frozenset()
 _DERIVED = ("er", "est")
 _UNDOING = frozenset(["un", "in", "im", "il", "ir", "dis", "non", "non-", "mis", "anti", "de"])
@@ -151,6 +154,8 @@ def _stem(word: str, irregular: Mapping[str, str]) -> str:
     else:
         if len(word) > 3 and word[-1] == "s" and word[-2] not in "su":
             word = word[:-1]
+    if _SHORT_PAST.match(word):
+        return word[:-1]
     for suffix in ("ing", "ed"):
         base = word[: -len(suffix)]
         if word.endswith(suffix) and len(base) > 2 and _VOWEL.search(base):
