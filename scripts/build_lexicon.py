@@ -25,7 +25,7 @@ highest/lowest upper/lower largest/smallest biggest/smallest longest/shortest ta
 fastest/slowest cheapest/expensive oldest/newest oldest/youngest old/new old/young pros/cons
 advantage/disadvantage benefit/drawback benefit/risk advantage/drawback encode/decode encrypt/decrypt
 compress/decompress install/uninstall install/remove add/remove add/delete create/delete open/close
-start/stop begin/end start/end start/finish on/off in/out up/down with/without upload/download send/receive
+start/stop begin/end start/end start/finish on/off in/out up/down upload/download send/receive
 give/take lend/borrow push/pull encourage/discourage true/false right/wrong right/left correct/incorrect
 safe/dangerous safe/unsafe healthy/unhealthy legal/illegal possible/impossible positive/negative male/female
 man/woman men/women boy/girl he/she his/her him/her father/mother husband/wife boyfriend/girlfriend

@@ -14,7 +14,7 @@ _WAYS = [
     for pair in vocabulary("""
         from/to from/into from/alongside from/until from/by to/out into/out before/after before/during
         before/following after/during during/following until/after until/before for/against with/against
-        for/with with/without inside/outside to_it/by to_it/about
+        for/with inside/outside to_it/by to_it/about
     """)
 ]
 _WAYS_OF_NUMBERS = [*_WAYS, frozenset(["by", "to"])]
