@@ -44,7 +44,7 @@ GROUPS = Path(__file__).parent / "data" / "question_groups.jsonl.gz"
 MINIMAL = Path(__file__).parent / "data" / "minimal_pairs.jsonl.gz"
 TARGET = Path("sentinella_plugins/vectors/data/pairs")
 LAYER, HEADS, SIZE, HIDDEN, MOST_TOKENS = 5, 12, 384, 192, 64
-BATCH, PASSES, RATE, HEAD_RATE = 32, 2, 2.5e-4, 1.5e-3
+BATCH, PASSES, RATE, HEAD_RATE = 32, 3, 2.5e-4, 1.5e-3
 NEAREST_APART, SMOOTH = 0.75, 0.05
 """Pairs that are farther apart than this never come before the reader."""
 
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path)
     chosen = parser.parse_args()
     examples = list(from_groups(random.Random(0)))  # noqa: S311
-    examples += [Example(row["a"], row["b"], float(row["same"]), weight=2.0) for row in lines(MINIMAL)]
+    examples += [Example(row["a"], row["b"], float(row["same"]), weight=6.0) for row in lines(MINIMAL)]
     examples += [Example(row["a"], row["b"], float(row["same"]), weight=2.0) for row in rows(chosen.labelled)]
     examples += list(taught(rows(chosen.teacher)))
     encoder = MiniLM()
