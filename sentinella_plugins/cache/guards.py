@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sentinella_plugins.cache.arrangement import Word
-from sentinella_plugins.cache.lexicon import alike, opposite
+from sentinella_plugins.cache.lexicon import lexicon, meanings, opposed
 from sentinella_plugins.cache.marks import clash
 from sentinella_plugins.cache.order import directions, junctions, particles, roles, sequence, voices
 from sentinella_plugins.cache.reading import Reading
@@ -75,9 +75,7 @@ def negation(one: Reading, other: Reading) -> bool:
 def antonyms(one: Reading, other: Reading) -> bool:
     """Also where one of the two words is in both: "the best and worst" for "the worst"."""
     left, right = one.stems - other.stems, other.stems - one.stems
-    if any(opposite(a, b) for a in left for b in right):
-        return True
-    return _opposed(one, other, left) or _opposed(other, one, right)
+    return opposed(left, right) or _opposed(one, other, left) or _opposed(other, one, right)
 
 
 def entities(one: Reading, other: Reading) -> bool:
@@ -123,13 +121,16 @@ def conditions(one: Reading, other: Reading) -> bool:
 def _opposed(one: Reading, other: Reading, left: frozenset[str]) -> bool:
     """Not by short words: "in" and "out" may well be in one sentence."""
     mine = {word.stem for word in one.words if len(word.text) > 3} & left
-    return any(opposite(word, held.stem) for word in mine for held in other.words if len(held.text) > 3)
+    return opposed(mine, {word.stem for word in other.words if len(word.text) > 3})
 
 
 def _unknown_name(one: Reading, other: Reading) -> bool:
     if one.shouted:
         return False
     unknown = [place for place, word in enumerate(one.words) if word.named and not _known(word, other)]
+    if unknown:
+        meant, synonyms = meanings(other.stems), lexicon().synonyms
+        unknown = [place for place in unknown if meant.isdisjoint(synonyms.get(one.words[place].stem, ()))]
     if not unknown:
         return False
     spelt = {_spelling(run) for _, run in _runs(other)}
@@ -144,10 +145,8 @@ def _unknown_name(one: Reading, other: Reading) -> bool:
 
 
 def _known(word: Word, other: Reading) -> bool:
-    if word.stem in other.stems or any(alike(word.stem, held) for held in other.stems):
-        return True
     low = word.text.lower()
-    if len(low) >= _MISSPELT and any(held.text.lower().startswith(low) for held in other.words):
+    if word.stem in other.stems or (len(low) >= _MISSPELT and f" {low}" in f" {other.plain}"):
         return True
     return len(low) > 1 and low in _initials(other)
 
@@ -165,13 +164,6 @@ def _spelling(words: Sequence[Word]) -> str:
 
 def _initials(reading: Reading) -> str:
     return "".join(word.text[0].lower() for word in reading.words if word.content or word.text[0].isupper())
-
-
-def differing(one: Reading, other: Reading) -> Iterator[str]:
-    """Content stems of `one` without a partner in `other`."""
-    for word in dict.fromkeys(word.stem for word in one.words if word.content):
-        if word not in other.stems and not any(alike(word, held) for held in other.stems):
-            yield word
 
 
 GUARDS: dict[str, Guard] = {

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import product
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
@@ -103,16 +102,21 @@ _SHORT_PAST = re.compile("(?:[aeiou].|.[aiouy])ed$")
 """Used, sued, but not need or shed."""
 
 _NONE: frozenset[int] = frozenset()
-_DERIVED = ("er", "est")
-_UNDOING = frozenset(["un", "in", "im", "il", "ir", "dis", "non", "non-", "mis", "anti", "de"])
-_PREFIXES = sorted(
-    tuple(pair.split("/"))
+_UNDOING = ["un", "in", "im", "il", "ir", "dis", "non", "non-", "mis", "anti", "de"]
+_PAIRS = [
+    pair.split("/")
     for pair in vocabulary("""
         in/out in/ex im/ex macro/micro inter/intra hyper/hypo over/under pre/post mono/poly uni/multi
         endo/exo up/down front/back sub/super pro/anti ante/post infra/ultra on/off fore/hind maxi/mini
     """)
-)
-_PREFIXED = tuple({prefix for pair in _PREFIXES for prefix in pair})
+]
+_PREFIXES = [
+    *_PAIRS,
+    *([against, prefix] for prefix, against in _PAIRS),
+    *([prefix, ""] for prefix in _UNDOING),
+]
+_STARTS = tuple({prefix for prefix, _ in _PREFIXES})
+_SUFFIXES = [("less", "ful"), ("ful", "less"), ("er", "e"), ("or", "e"), ("e", "er"), ("e", "or")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,63 +170,55 @@ def _stem(word: str, irregular: Mapping[str, str]) -> str:
     return word[:-1] + "i" if len(word) > 3 and word[-1] == "y" else word
 
 
-def opposite(one: str, other: str) -> bool:
-    """Of two stems, also of comparatives ("older", "younger") and of those who do it ("buyer", "seller")."""
-    if _antonyms(one, other):
+def opposed(words: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether one of these stems excludes one of the others, none of which is among them. Also comparatives
+    ("older", "younger"), those who do it ("buyer", "seller") and those to whom it is done ("payer", "payee").
+    In time that grows with the number of words, not of pairs: a question may have hundreds."""
+    words, held = list(words), frozenset(others)
+    if _exclude(words, held) or any(not held.isdisjoint(_changed(word)) for word in words):
         return True
-    for suffix in _DERIVED:
-        if one.endswith(suffix) and other.endswith(suffix):
-            pairs = product(_bases(one[: -len(suffix)]), _bases(other[: -len(suffix)]))
-            return any(_antonyms(base, against) for base, against in pairs)
-    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
-    if len(shorter) < 3:
-        return False
-    return _prefixed(longer, shorter) or _emptied(one, other) or _changed(one, other)
+    return any(_exclude(_bases(words, suffix), frozenset(_bases(held, suffix))) for suffix in ("er", "est"))
 
 
-def _antonyms(one: str, other: str) -> bool:
-    if other in lexicon().antonyms.get(one, ()):
-        return True
-    contrasts = lexicon().contrasts
-    return one != other and not contrasts.get(one, _NONE).isdisjoint(contrasts.get(other, _NONE))
+def meanings(words: Iterable[str]) -> frozenset[int]:
+    """Numbers of what stems mean in their most frequent senses; two that share one are alike."""
+    return frozenset().union(*(lexicon().synonyms.get(word, _NONE) for word in words))
 
 
-def _bases(cut: str) -> tuple[str, ...]:
-    """Stems that end so before "er" or "est": big for bigg."""
-    return (cut, cut[:-1]) if cut[-2:-1] == cut[-1:] else (cut,)
-
-
-def _prefixed(longer: str, shorter: str) -> bool:
-    """Unlike and like."""
-    return longer.endswith(shorter) and longer[: -len(shorter)] in _UNDOING
-
-
-def _changed(one: str, other: str) -> bool:
-    """Inbound and outbound, payer and payee."""
-    if one.startswith(_PREFIXED) and other.startswith(_PREFIXED):
-        return any(_begin(one, other, *pair) or _begin(other, one, *pair) for pair in _PREFIXES)
-    return _receives(one, other) or _receives(other, one)
-
-
-def _begin(one: str, other: str, prefix: str, against: str) -> bool:
-    rest = one[len(prefix) :]
-    return one.startswith(prefix) and len(rest) > 2 and other == against + rest
-
-
-def _receives(other: str, one: str) -> bool:
-    return one.endswith(("er", "or")) and len(one) > 4 and other == one[:-2] + "e"
-
-
-def _emptied(one: str, other: str) -> bool:
-    return (one.endswith("less") and other.endswith("ful") and one[:-4] == other[:-3]) or (
-        other.endswith("less") and one.endswith("ful") and other[:-4] == one[:-3]
+def _exclude(words: Iterable[str], held: frozenset[str]) -> bool:
+    known = lexicon()
+    sets = frozenset().union(*(known.contrasts.get(word, _NONE) for word in held))
+    return any(
+        not held.isdisjoint(known.antonyms.get(word, ()))
+        or not sets.isdisjoint(known.contrasts.get(word, _NONE))
+        for word in words
+        if word not in held
     )
 
 
-def alike(one: str, other: str) -> bool:
-    """Stems that mean the same in one of their most frequent senses."""
-    groups = lexicon().synonyms
-    return not groups.get(one, frozenset()).isdisjoint(groups.get(other, frozenset()))
+def _bases(words: Iterable[str], suffix: str) -> Iterator[str]:
+    """What stands before the suffix of those that have it: bigger → bigg and big."""
+    for word in words:
+        if word.endswith(suffix):
+            cut = word[: -len(suffix)]
+            yield cut
+            if cut[-2:-1] == cut[-1:]:
+                yield cut[:-1]
+
+
+def _changed(word: str) -> Iterator[str]:
+    """Unlike and like, useful and useless, inbound and outbound, payer and payee."""
+    for prefix in _UNDOING:
+        if len(word) > 2:
+            yield prefix + word
+    if word.startswith(_STARTS):
+        for prefix, against in _PREFIXES:
+            rest = word[len(prefix) :]
+            if len(rest) > 2 and word.startswith(prefix):
+                yield against + rest
+    for suffix, other in _SUFFIXES:
+        if len(word) > max(3, 2 + len(suffix)) and word.endswith(suffix):
+            yield word[: -len(suffix)] + other
 
 
 def _contrasts(lines: Iterable[str], irregular: Mapping[str, str]) -> dict[str, frozenset[int]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinella_plugins.cache.guards import refusal
-from sentinella_plugins.cache.reading import read
+from sentinella_plugins.cache.reading import LONGEST, read
 
 REFUSED = {
     "numbers": [
@@ -191,6 +194,26 @@ def test_another_wording_passes(one: str, other: str) -> None:
 def test_any_text_can_be_read_and_order_does_not_matter(one: str, other: str) -> None:
     assert refusal(read(one), read(one)) is None
     assert refusal(read(one), read(other)) == refusal(read(other), read(one))
+
+
+@pytest.mark.parametrize(("start", "end"), [("", ""), ("A", ""), ("", "er"), ("in", "est")])
+def test_the_work_grows_with_the_words_not_with_their_pairs(start: str, end: str) -> None:
+    """The thread that judges is the cache's only one."""
+    words = ["".join(letters) for letters in product("bcdfg", "aeiou", "lmnprt")]
+    one, other = (" ".join(f"{start}{word}{x}{end}" for word in words)[:LONGEST] for x in "kz")
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    first, second = read(one), read(other)
+    sys.setprofile(count)
+    try:
+        refusal(first, second)
+    finally:
+        sys.setprofile(None)
+    assert 0 < calls < 400_000  # of pairs there are 40,000, each with dozens
 
 
 @settings(max_examples=100, deadline=None)
