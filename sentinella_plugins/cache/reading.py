@@ -87,7 +87,7 @@ class Reading:
     shouted: bool
 
 
-@lru_cache(maxsize=512)  # 5 kB each, of the longest texts 65 kB
+@lru_cache(maxsize=512)  # 8 kB each, of the longest texts 80 kB
 def read(text: str) -> Reading:
     """Of a text of at most `LONGEST` characters."""
     text = unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode("utf-8")).replace(
