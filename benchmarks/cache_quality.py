@@ -2,8 +2,7 @@
 
 Reads the project's own `data/minimal_pairs.jsonl.gz` and `cache/*.jsonl.gz` in `SENTINELLA_BENCH_DATA`
 (default `../shared/data`), or what `--pairs` names. Minimal pairs, written by a language model, are questions
-that differ in as little as possible, and as little apart wordings of one; nothing was trained or chosen by
-them.
+that differ in as little as possible, and as little apart wordings of one; no rule and no training saw them.
 """
 
 from __future__ import annotations
