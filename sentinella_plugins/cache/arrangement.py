@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 
 from sentinella_plugins.cache.lexicon import lexicon, vocabulary
 
-POINTING = vocabulary("""
+_POINTING = vocabulary("""
     to into from than over by for with without against onto toward towards before during after until on
     about inside outside alongside instead following out
 """)
@@ -71,7 +71,7 @@ def _pointed(pairs: Sequence[tuple[Word, str]]) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     marker, sure = "", False
     for word, low in pairs:
-        if low in POINTING:
+        if low in _POINTING:
             marker, sure = low, False
         elif word.content or low[:1].isdigit() or low in PERSONS:
             if marker:
@@ -107,7 +107,7 @@ def _forms(pairs: Sequence[tuple[Word, str]]) -> dict[str, tuple[str, str]]:
 
 
 def _form(word: str, before: str) -> str:
-    if word in _ADJECTIVES or before in _DETERMINERS or (before in POINTING and before != "to"):
+    if word in _ADJECTIVES or before in _DETERMINERS or (before in _POINTING and before != "to"):
         return ""
     participle = word.endswith("ed") or word in lexicon().irregular
     if before in _BE:

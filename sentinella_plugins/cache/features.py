@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sentinella_plugins.cache.lexicon import FUNCTION, lexicon, meanings, stem
+from sentinella_plugins.cache.lexicon import FUNCTION, stem, strangers
 from sentinella_plugins.cache.reading import Reading
 from sentinella_plugins.vectors.models import Encoding, Vector
 
@@ -109,8 +109,7 @@ class _Side:
         """Mean, mean and least over content words; lost words, their share, weight and longest; light words
         lost."""
         heavy = self.heavy or [0]
-        meant, synonyms = meanings(other.content), lexicon().synonyms
-        gone = {base for base in self.content - other.all if meant.isdisjoint(synonyms.get(base, ()))}
+        gone = strangers(self.content - other.all, other.content)
         lost = [place for place in self.heavy if self.stems[place] in gone]
         chosen = best[heavy]
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sentinella_plugins.cache.arrangement import Word
-from sentinella_plugins.cache.lexicon import lexicon, meanings, opposed
+from sentinella_plugins.cache.lexicon import opposed, strangers
 from sentinella_plugins.cache.marks import clash
 from sentinella_plugins.cache.order import directions, junctions, particles, roles, sequence, voices
 from sentinella_plugins.cache.reading import Reading
@@ -129,8 +129,8 @@ def _unknown_name(one: Reading, other: Reading) -> bool:
         return False
     unknown = [place for place, word in enumerate(one.words) if word.named and not _known(word, other)]
     if unknown:
-        meant, synonyms = meanings(other.stems), lexicon().synonyms
-        unknown = [place for place in unknown if meant.isdisjoint(synonyms.get(one.words[place].stem, ()))]
+        new = strangers({one.words[place].stem for place in unknown}, other.stems)
+        unknown = [place for place in unknown if one.words[place].stem in new]
     if not unknown:
         return False
     spelt = {_spelling(run) for _, run in _runs(other)}

@@ -95,7 +95,8 @@ SHORT_FORMS = _map("""
     pc=computer app=application info=information bf=boyfriend gf=girlfriend uk=britain usa=america
     us=america vs=versus fb=facebook ad=advertisement tv=television photo=picture pic=picture movie=film
     phone=mobile uni=university exam=test kid=child mom=mother dad=father bike=bicycle ai=intelligence
-    ml=learning pics=picture photos=picture colour=color favourite=favorite organisation=organization
+    ml=learning pics=picture photos=picture summarise=summary summarize=summary colour=color
+    favourite=favorite organisation=organization
 """)
 _VOWEL = re.compile("[aeiouy]")
 _SHORT_PAST = re.compile("(?:[aeiou].|.[aiouy])ed$")
@@ -180,9 +181,11 @@ def opposed(words: Iterable[str], others: Iterable[str]) -> bool:
     return any(_exclude(_bases(words, suffix), frozenset(_bases(held, suffix))) for suffix in ("er", "est"))
 
 
-def meanings(words: Iterable[str]) -> frozenset[int]:
-    """Numbers of what stems mean in their most frequent senses; two that share one are alike."""
-    return frozenset().union(*(lexicon().synonyms.get(word, _NONE) for word in words))
+def strangers(words: Iterable[str], others: Iterable[str]) -> set[str]:
+    """Those of the stems that mean, in their most frequent senses, what none of the others means."""
+    senses = lexicon().synonyms
+    meant = frozenset().union(*(senses.get(word, _NONE) for word in others))
+    return {word for word in words if meant.isdisjoint(senses.get(word, _NONE))}
 
 
 def _exclude(words: Iterable[str], held: frozenset[str]) -> bool:

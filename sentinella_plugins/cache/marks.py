@@ -1,4 +1,4 @@
-"""Small words that turn a question into another one: how many of them, whether it must or may, and or or."""
+"""Small words that turn a question into another one: how many of them, until when, whether it must or may."""
 
 from __future__ import annotations
 

@@ -44,7 +44,6 @@ _CODE = re.compile(
 _SIGNS = re.compile(
     r"[^\s?]*[\^=][^\s?]*|\w+\((?!e?s\))[^\s?()]{1,3}\)|(?<=\s)[<>]{1,2}(?=\s)|(?<!\w)-\d[^\s?]*"
 )
-_SUMMARY = re.compile(r"^summari[sz]$")
 _FRONTED = re.compile(
     r"^(?:when|while|if|in|on|at|for|after|before|since|as|with|during|hi|hello)\b[^?.!]*?,\s*"
 )
@@ -103,7 +102,7 @@ def read(text: str) -> Reading:
         numbers=tuple(_numbers(text)),
         units=frozenset(_units(text.lower(), lowered)),
         dates=frozenset(stem(word) for word in lowered if word in DATES),
-        formats=frozenset(_SUMMARY.sub("summary", stem(word)) for word in lowered if word in FORMATS),
+        formats=frozenset(stem(word) for word in lowered if word in FORMATS),
         negations=_negations(plain),
         quotes=frozenset(_simple(one or other) for one, other in _QUOTED.findall(text)) - {""},
         code=Counter(_code(text)),
